@@ -1,0 +1,29 @@
+"""Celery tasks: take an id, call a plain function."""
+
+from celery import shared_task
+
+from annotation import exports, imports, jobs, work
+from annotation.models import Export, ItemImport
+
+
+@shared_task(name="annotation.execute_import")
+def execute_import(pk: int) -> None:
+    jobs.execute(ItemImport.objects, pk, imports.run)
+
+
+@shared_task(name="annotation.execute_export")
+def execute_export(pk: int) -> None:
+    jobs.execute(Export.objects, pk, exports.run)
+
+
+@shared_task(name="annotation.requeue_silent_jobs")
+def requeue_silent_jobs() -> None:
+    jobs.requeue_silent()
+
+
+@shared_task(name="annotation.expire_leases")
+def expire_leases() -> None:
+    work.expire_leases()
+
+
+jobs.TASKS.update({ItemImport: execute_import, Export: execute_export})

@@ -1,0 +1,32 @@
+"""What every page's frame needs: the main navigation of a project, by the viewer's roles."""
+
+from django import template
+from django.urls import reverse
+
+from annotation.access import roles_in
+from annotation.models import Role
+
+register = template.Library()
+
+# (label, url name, roles); each application adds its entries when it starts. The order is the loop's.
+NAVIGATION: list[tuple[str, str, frozenset[str]]] = [
+    ("Overview", "annotation:project", frozenset(Role.values)),
+    ("Annotate", "annotation:annotate", frozenset({Role.ANNOTATOR})),
+    ("Texts", "annotation:items", frozenset({Role.LEAD})),
+    ("Pairs", "annotation:pairs", frozenset({Role.LEAD, Role.TRAINER})),
+]
+
+
+@register.inclusion_tag("_project_nav.html", takes_context=True)
+def project_nav(context):
+    """Links to the parts of `project` that this person's roles open."""
+    request, project = context["request"], context["project"]
+    if not hasattr(request, "project_roles"):
+        held = set(Role.values) if request.user.is_superuser else roles_in(request.user, project.pk)
+        request.project_roles = held
+    entries = [
+        (label, reverse(name, args=[project.pk])) for label, name, roles in NAVIGATION if roles & request.project_roles
+    ]
+    # The entry whose address is the longest beginning of this page's is the part we are in.
+    here = max((url for _, url in entries if request.path.startswith(url)), key=len, default=None)
+    return {"entries": entries, "here": here}

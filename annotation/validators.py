@@ -1,0 +1,120 @@
+"""Rules about texts, labels, spans and rewrites, shared by pages, API and imports."""
+
+import itertools
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+MAX_SPANS = 1000
+MAX_TARGET_GROUPS = 20
+
+
+def normalise_text(text: str) -> str:
+    """Line breaks as \\n. A browser does the same to what it shows, so offsets agree on both sides."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def check_storable(text: str, what: str) -> None:
+    """Raise ValidationError where PostgreSQL or UTF-8 cannot hold the text."""
+    if (position := text.find("\x00")) >= 0:
+        raise ValidationError(f"{what} holds a null byte at character {position + 1}; remove it.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError(
+            f"{what} holds half of a surrogate pair at character {error.start + 1}, which is not valid Unicode; "
+            "save the file as UTF-8 again."
+        ) from None
+
+
+def check_text(text: str) -> None:
+    """Raise ValidationError unless this can be an item's text."""
+    if not text.strip():
+        raise ValidationError("The text is empty.")
+    check_storable(text, "The text")
+    if len(text) > settings.MAX_TEXT_LENGTH:
+        raise ValidationError(
+            f"The text has {len(text):,} characters; the limit is {settings.MAX_TEXT_LENGTH:,}. Split it."
+        )
+
+
+def check_rewrite(rewrite: str) -> None:
+    """Raise ValidationError unless this can be a rewrite. An empty one is allowed here; approval asks for one."""
+    check_storable(rewrite, "The rewrite")
+    if len(rewrite) > settings.MAX_TEXT_LENGTH:
+        raise ValidationError(
+            f"The rewrite has {len(rewrite):,} characters; the limit is {settings.MAX_TEXT_LENGTH:,}."
+        )
+
+
+def check_levels(levels: Any) -> None:
+    """Raise ValidationError unless `levels` are 2 to 9 different short names (each has a digit key)."""
+    if not isinstance(levels, list) or not all(isinstance(level, str) and level.strip() for level in levels):
+        raise ValidationError("Levels must be a list of names.")
+    if not 2 <= len(levels) <= 9:
+        raise ValidationError(f"A dimension has 2 to 9 levels, not {len(levels)}.")
+    if len(set(levels)) != len(levels):
+        raise ValidationError("Two levels have the same name.")
+    if any(len(level) > 40 for level in levels):
+        raise ValidationError("A level's name has at most 40 characters.")
+
+
+def check_labels(labels: Any, levels_by_key: Mapping[str, list[str]], *, complete: bool) -> None:
+    """Raise ValidationError unless every label is a level of a dimension of the project.
+
+    Args:
+        labels: dimension key -> level. levels_by_key: dimension key -> its levels.
+        complete: whether every dimension must have a label.
+    """
+    if not isinstance(labels, dict):
+        raise ValidationError("Labels must map each dimension to a level.")
+    for key, level in labels.items():
+        if key not in levels_by_key:
+            raise ValidationError(
+                f"There is no dimension {str(key)[:40]!r}; this project has {', '.join(levels_by_key)}."
+            )
+        if level not in levels_by_key[key]:
+            raise ValidationError(
+                f"{str(level)[:40]!r} is no level of {key}; choose one of {', '.join(levels_by_key[key])}."
+            )
+    if complete and (missing := [key for key in levels_by_key if key not in labels]):
+        raise ValidationError(f"Choose a level for {', '.join(missing)}.")
+
+
+def check_spans(spans: Any, text: str) -> None:
+    """Raise ValidationError unless every span lies inside the text and no two overlap.
+
+    Offsets count Unicode code points, not bytes, tokens or UTF-16 units. `end` is exclusive.
+    """
+    if not isinstance(spans, list) or len(spans) > MAX_SPANS:
+        raise ValidationError(f"Spans must be a list of at most {MAX_SPANS} marks.")
+    for span in spans:
+        if not isinstance(span, dict) or set(span) != {"start", "end"}:
+            raise ValidationError("A span has a start and an end and nothing else.")
+        # bool is an int to Python, but no offset
+        if any(type(span[name]) is not int for name in ("start", "end")):
+            raise ValidationError("A span's start and end are whole numbers.")
+        if not 0 <= span["start"] < span["end"] <= len(text):
+            raise ValidationError(f"Span {span['start']}-{span['end']} is outside the text (0-{len(text)}).")
+    for first, second in itertools.pairwise(sorted(spans, key=operator.itemgetter("start"))):
+        if second["start"] < first["end"]:
+            raise ValidationError(f"Two spans overlap at character {second['start']}.")
+
+
+def check_target_groups(groups: Any) -> None:
+    """Raise ValidationError unless these are a few short names."""
+    if not isinstance(groups, list) or len(groups) > MAX_TARGET_GROUPS:
+        raise ValidationError(f"Target groups must be a list of at most {MAX_TARGET_GROUPS} names.")
+    for group in groups:
+        if not isinstance(group, str) or not group.strip() or len(group) > 100:
+            raise ValidationError("A target group is a name of at most 100 characters.")
+        check_storable(group, "A target group")
+
+
+def first_message(error: ValidationError) -> str:
+    """The first sentence of a ValidationError, for a row of an import."""
+    messages: Iterable[str] = error.messages
+    return next(iter(messages))

@@ -1,0 +1,18 @@
+// What every page needs: say when the server is away, and ask before what cannot be undone.
+(() => {
+  "use strict";
+  const banner = () => document.getElementById("connection");
+  const show = (text) => { const b = banner(); if (b) { if (text) b.textContent = text; b.hidden = false; } };
+  document.addEventListener("htmx:sendError", () => show());
+  document.addEventListener("htmx:responseError", (event) => {
+    const status = event.detail.xhr.status;
+    show(status === 403 ? "You may not do this, or you were signed out. Reload the page."
+      : status === 404 ? "This is no longer there. Reload the page."
+      : `The server answered with an error (${status}). Nothing you typed is lost; try again in a moment.`);
+  });
+  document.addEventListener("htmx:afterOnLoad", () => { const b = banner(); if (b) b.hidden = true; });
+  document.addEventListener("submit", (event) => {
+    const question = event.submitter?.dataset.confirm || event.target.dataset.confirm;
+    if (question && !window.confirm(question)) event.preventDefault();
+  }, true);
+})();
