@@ -1,0 +1,119 @@
+"""The annotator's API: take the next item, keep a draft, submit, skip, revise. Same rules as the page."""
+
+from django.http import Http404
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from annotation import access, work
+from annotation.models import Annotation, Assignment, Item, Role
+
+
+class TaskItemSerializer(serializers.ModelSerializer):
+    """What an annotator may see of an item: nothing of other annotators' work."""
+
+    class Meta:
+        model = Item
+        fields = ["id", "external_id", "text", "source", "language"]
+        read_only_fields = fields
+
+
+class AssignmentSerializer(serializers.ModelSerializer):
+    item = TaskItemSerializer(read_only=True)
+
+    class Meta:
+        model = Assignment
+        fields = ["id", "project", "item", "state", "lease_until", "draft", "draft_saved_at"]
+        read_only_fields = fields
+
+
+class SpanSerializer(serializers.Serializer):
+    start = serializers.IntegerField(help_text="First code point of the span.")
+    end = serializers.IntegerField(help_text="First code point after the span.")
+
+
+class ContentSerializer(serializers.Serializer):
+    """What an annotator decides. The rules are in annotation.validators, as for the page."""
+
+    labels = serializers.DictField(child=serializers.CharField(), default=dict)
+    spans = SpanSerializer(many=True, default=list)
+    target_groups = serializers.ListField(child=serializers.CharField(), default=list)
+    rewrite = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
+    comment = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
+    active_seconds = serializers.IntegerField(min_value=0, default=0)
+
+
+class RevisionSerializer(ContentSerializer):
+    revision = serializers.IntegerField(help_text="The revision that this change is based on.")
+
+
+class OwnAnnotationSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Annotation
+        fields = ["id", "project", "item", *Annotation.CONTENT, "active_seconds", "revision", "created_at", "updated_at"]
+        read_only_fields = fields
+
+
+class NextSerializer(serializers.Serializer):
+    project = serializers.IntegerField()
+
+
+class AssignmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """One's own assignments. `next` hands one out; a project that has nothing left answers 204."""
+
+    queryset = Assignment.objects.all()
+    serializer_class = AssignmentSerializer
+    filterset_fields = ["project", "state"]
+
+    def get_queryset(self):
+        if getattr(self, "swagger_fake_view", False):
+            return Assignment.objects.none()
+        return Assignment.objects.of(self.request.user).visible_to(self.request.user, Role.ANNOTATOR)
+
+    def _content(self, serializer_class) -> dict:
+        serializer = serializer_class(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    @extend_schema(
+        request=NextSerializer,
+        responses={200: AssignmentSerializer, 204: OpenApiResponse(description="Nothing is left for you.")},
+    )
+    @action(detail=False, methods=["post"])
+    def next(self, request):
+        project = access.project_for(request.user, self._content(NextSerializer)["project"], Role.ANNOTATOR)
+        assignment = work.next_assignment(request.user, project)
+        return Response(status=204) if assignment is None else Response(AssignmentSerializer(assignment).data)
+
+    @extend_schema(request=ContentSerializer, responses=AssignmentSerializer)
+    @action(detail=True, methods=["put"])
+    def draft(self, request, pk=None):
+        assignment = work.save_draft(request.user, self.get_object().pk, self._content(ContentSerializer))
+        return Response(AssignmentSerializer(assignment).data)
+
+    @extend_schema(request=ContentSerializer, responses=OwnAnnotationSerializer)
+    @action(detail=True, methods=["post"])
+    def submit(self, request, pk=None):
+        annotation = work.submit(request.user, self.get_object().pk, self._content(ContentSerializer))
+        return Response(OwnAnnotationSerializer(annotation).data)
+
+    @extend_schema(request=None, responses=AssignmentSerializer)
+    @action(detail=True, methods=["post"])
+    def skip(self, request, pk=None):
+        work.skip(request.user, self.get_object().pk)
+        return Response(AssignmentSerializer(self.get_object()).data)
+
+    @extend_schema(request=RevisionSerializer, responses=OwnAnnotationSerializer)
+    @action(detail=True, methods=["post"])
+    def revise(self, request, pk=None):
+        annotation = Annotation.objects.filter(assignment=self.get_object()).first()
+        if annotation is None:
+            raise Http404
+        content = dict(self._content(RevisionSerializer))
+        annotation = work.revise(request.user, annotation.pk, content, content.pop("revision"))
+        return Response(OwnAnnotationSerializer(annotation).data)
+
+
+def register(router) -> None:
+    router.register("assignments", AssignmentViewSet, basename="assignment")

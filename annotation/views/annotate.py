@@ -1,0 +1,192 @@
+"""The annotator's page. Every answer to a submit, a skip or a step back is the next task, so nothing reloads."""
+
+import json
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from annotation import access, pairs, work
+from annotation.models import Annotation, Assignment, Project, Role
+
+
+@never_cache
+@require_GET
+def annotate(request: HttpRequest, pk: int) -> HttpResponse:
+    """The text this annotator holds, or the next one."""
+    project = access.project_for(request.user, pk, Role.ANNOTATOR)
+    return _show(request, project, _next_task(request, project))
+
+
+@require_POST
+def draft(request: HttpRequest, pk: int) -> HttpResponse:
+    """Keep what was typed so far. The body is JSON, as the page's script sends it."""
+    assignment = _own(request, pk)
+    try:
+        content = json.loads(request.body)
+        if not isinstance(content, dict):
+            raise ValueError
+    except ValueError:
+        return JsonResponse({"detail": ["The draft is not a JSON object."]}, status=400)
+    try:
+        work.save_draft(request.user, assignment.pk, content)
+    except ValidationError as error:
+        return JsonResponse(error.message_dict, status=400)
+    return HttpResponse(status=204)
+
+
+@require_POST
+def submit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Finish this text and answer with the next one; on an error, with this one as it was typed."""
+    assignment = _own(request, pk)
+    project = assignment.item.project
+    content = posted_content(request)
+    try:
+        work.submit(request.user, assignment.pk, content)
+    except work.NoLongerYours as error:
+        task = _next_task(request, project)
+        return _show(request, project, task | {"notice": error.messages[0]})
+    except ValidationError as error:
+        task = _assignment_task(request, assignment, content)
+        return _show(request, project, task | {"errors": error.messages}, status=422)
+    return _next(request, project)
+
+
+@require_POST
+def skip(request: HttpRequest, pk: int) -> HttpResponse:
+    """Leave this text to others and answer with the next one."""
+    assignment = _own(request, pk)
+    work.skip(request.user, assignment.pk)
+    return _next(request, assignment.item.project)
+
+
+@never_cache
+@require_GET
+def back(request: HttpRequest, pk: int) -> HttpResponse:
+    """The last finished text of this annotator, or the one before `?before=`."""
+    project = access.project_for(request.user, pk, Role.ANNOTATOR)
+    before = request.GET.get("before", "")
+    previous = work.previous_annotation(
+        request.user, project, int(before) if before.isdecimal() and len(before) < 19 else None
+    )
+    if previous is None:
+        task = _next_task(request, project)
+        return _show(request, project, task | {"notice": "This is the beginning: you have finished nothing earlier."})
+    return _show(request, project, _annotation_task(request, previous))
+
+
+@never_cache
+def revise(request: HttpRequest, pk: int) -> HttpResponse:
+    """One's own finished annotation, to look at or change. A change keeps the earlier revision."""
+    mine = Annotation.objects.filter(annotator_id=request.user.pk).select_related("item", "project")
+    annotation = get_object_or_404(mine, pk=pk)
+    project = access.project_for(request.user, annotation.project_id, Role.ANNOTATOR)
+    if request.method != "POST":
+        return _show(request, project, _annotation_task(request, annotation))
+    content = posted_content(request)
+    revision = request.POST.get("revision", "")
+    try:
+        work.revise(request.user, annotation.pk, content, int(revision) if revision.isdecimal() else 0)
+    except ValidationError as error:
+        task = _annotation_task(request, annotation, content)
+        return _show(request, project, task | {"errors": error.messages}, status=422)
+    return _next(request, project)
+
+
+def posted_content(request: HttpRequest) -> dict[str, Any]:
+    """The fields of an annotation from the page's form. What cannot be read stays as it is, for the rules to refuse."""
+    post = request.POST
+
+    def parsed(name: str) -> Any:
+        try:
+            return json.loads(post.get(name) or "[]")
+        except ValueError:
+            return post.get(name)
+
+    return {
+        "labels": {name.removeprefix("label-"): post[name] for name in post if name.startswith("label-")},
+        "spans": parsed("spans"),
+        "target_groups": parsed("target_groups"),
+        "rewrite": post.get("rewrite", ""),
+        "comment": post.get("comment", ""),
+        "active_seconds": post.get("active_seconds", 0),
+    }
+
+
+def _own(request: HttpRequest, pk: int) -> Assignment:
+    assignment = get_object_or_404(Assignment.objects.of(request.user), pk=pk)
+    access.require(request.user, assignment.project_id, Role.ANNOTATOR)
+    return assignment
+
+
+def _next(request: HttpRequest, project: Project) -> HttpResponse:
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect("annotation:annotate", project.pk)
+    return _show(request, project, _next_task(request, project))
+
+
+def _next_task(request: HttpRequest, project: Project) -> dict[str, Any]:
+    assignment = work.next_assignment(request.user, project)
+    if assignment is None:
+        return {"task": None}
+    return _assignment_task(request, assignment, assignment.draft or {})
+
+
+def _assignment_task(request: HttpRequest, assignment: Assignment, content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task": {
+            "key": f"assignment-{assignment.pk}",
+            "action": reverse("annotation:submit", args=[assignment.pk]),
+            "draft_url": reverse("annotation:draft", args=[assignment.pk]),
+            "skip_url": reverse("annotation:skip", args=[assignment.pk]),
+            "item": assignment.item,
+            "has_draft": bool(assignment.draft),
+        }
+        | _fields(assignment.item.project, content),
+    }
+
+
+def _annotation_task(
+    request: HttpRequest, annotation: Annotation, content: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {
+        "task": {
+            "key": f"annotation-{annotation.pk}-{annotation.revision}",
+            "action": reverse("annotation:revise", args=[annotation.pk]),
+            "item": annotation.item,
+            "annotation": annotation,
+            "locked": pairs.settled(annotation.item),
+        }
+        | _fields(annotation.project, content or annotation.content()),
+    }
+
+
+def _fields(project: Project, content: dict[str, Any]) -> dict[str, Any]:
+    labels = content.get("labels") or {}
+    return {
+        "dimensions": [
+            {
+                "key": dimension.key,
+                "name": dimension.name,
+                "levels": [
+                    {"name": level, "checked": labels.get(dimension.key) == level} for level in dimension.levels
+                ],
+            }
+            for dimension in work.dimensions_of(project)
+        ],
+        "spans_json": json.dumps(content.get("spans") or []),
+        "groups_json": json.dumps(content.get("target_groups") or []),
+        "rewrite": content.get("rewrite") or "",
+        "comment": content.get("comment") or "",
+        "active_seconds": work.clean_seconds(content.get("active_seconds")),
+    }
+
+
+def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
+    context = {"project": project, "today": work.finished_today(request.user, project), **task}
+    template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
+    return render(request, template, context, status=status)
