@@ -1,0 +1,288 @@
+"""Outputs of other systems, uploaded as CSV. Rows are staged, checked against the project, then written all
+at once.
+
+Columns: `external_id` (or `text`, the exact text), `system`, `output`. Other columns are ignored. A file that
+cannot be read as a whole imports nothing; a row that cannot be used is rejected with its reason, and the
+others are imported.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.files import File
+from django.db import connection, transaction
+from django.utils import timezone
+
+from annotation import validators
+from annotation.jobs import JobError
+from annotation.models import Project
+from evaluation.models import OutputImport
+
+REQUIRED = ("system", "output")
+BATCH = 2_000
+
+STAGED = """
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_output (
+    row integer, external_id text, text text, system text, output text,
+    field text, reason text, excerpt text, item_id bigint
+)
+"""
+
+# Each names a rule, the field it is about, and the rows that break it. They run in this order; a row that has
+# a reason is out. `%(project)s` is the project.
+UNKNOWN_ID = """
+UPDATE staged_output SET field = 'external_id', excerpt = left(external_id, 200),
+    reason = 'No text of this project has this external id. Import the texts first, or correct the id.'
+WHERE reason = '' AND external_id <> '' AND item_id IS NULL
+"""
+OTHER_TEXT = """
+UPDATE staged_output SET field = 'text', excerpt = left(staged_output.text, 200),
+    reason = 'The text is not that of ' || left(external_id, 200) || ' in this project. Correct one of them.'
+FROM annotation_item item
+WHERE reason = '' AND item.id = item_id AND external_id <> ''
+    AND btrim(staged_output.text, E' \\t\\n') NOT IN ('', btrim(item.text, E' \\t\\n'))
+"""
+AMBIGUOUS_TEXT = """
+UPDATE staged_output SET field = 'text', excerpt = left(staged_output.text, 200),
+    reason = 'Several texts of this project read like this. Name the external id.'
+WHERE reason = '' AND external_id = '' AND staged_output.text IN (
+    SELECT item.text FROM annotation_item item
+    JOIN (SELECT DISTINCT text FROM staged_output WHERE external_id = '') wanted USING (text)
+    WHERE item.project_id = %(project)s GROUP BY item.text HAVING count(*) > 1
+)
+"""
+UNKNOWN_TEXT = """
+UPDATE staged_output SET field = 'text', excerpt = left(text, 200),
+    reason = 'No text of this project reads exactly like this. Import it first, or name the external id.'
+WHERE reason = '' AND external_id = '' AND item_id IS NULL
+"""
+NOT_UPLOADED = """
+UPDATE staged_output SET field = 'system', excerpt = left(system, 200),
+    reason = 'A system of this name generates its outputs here. Give the uploaded one another name.'
+FROM evaluation_system known
+WHERE reason = '' AND known.project_id = %(project)s AND known.name = system AND known.kind <> 'upload'
+"""
+TWICE = """
+UPDATE staged_output SET field = 'system', excerpt = left(staged_output.system, 200),
+    reason = 'The same system and text as in row ' || first || '.'
+FROM (
+    SELECT row AS number, min(row) OVER (PARTITION BY system, item_id) AS first
+    FROM staged_output WHERE reason = ''
+) same
+WHERE reason = '' AND staged_output.row = number AND first < number
+"""
+PRESENT = """
+UPDATE staged_output SET field = 'system', excerpt = left(system, 200),
+    reason = 'This system has an output for this text already; outputs are not overwritten.'
+FROM evaluation_output present JOIN evaluation_system known ON known.id = present.system_id
+WHERE reason = '' AND known.project_id = %(project)s AND known.name = system
+    AND present.item_id = staged_output.item_id
+"""
+BY_ID = """
+UPDATE staged_output SET item_id = item.id FROM annotation_item item
+WHERE reason = '' AND staged_output.external_id <> '' AND item.project_id = %(project)s
+    AND item.external_id = staged_output.external_id
+"""
+BY_TEXT = """
+UPDATE staged_output SET item_id = item.id FROM annotation_item item
+WHERE reason = '' AND staged_output.external_id = '' AND item.project_id = %(project)s
+    AND item.text = staged_output.text
+"""
+NEW_SYSTEMS = """
+INSERT INTO evaluation_system
+    (project_id, name, kind, base_model, prompt_template, settings, is_scratch, created_by_id, created_at)
+SELECT %(project)s, system, 'upload', '', '', '{}', false, %(user)s, %(now)s
+FROM staged_output WHERE reason = '' GROUP BY system ORDER BY min(row)
+ON CONFLICT (project_id, name) DO NOTHING
+"""
+NEW_OUTPUTS = """
+INSERT INTO evaluation_output (project_id, system_id, item_id, text, created_at)
+SELECT %(project)s, known.id, item_id, output, %(now)s
+FROM staged_output JOIN evaluation_system known
+    ON known.project_id = %(project)s AND known.name = system AND known.kind = 'upload'
+WHERE reason = '' ORDER BY row
+"""
+REJECTED = """
+INSERT INTO evaluation_rejectedoutput (output_import_id, row, field, reason, excerpt)
+SELECT %(job)s, row, field, left(reason, 500), excerpt FROM staged_output WHERE reason <> '' ORDER BY row
+"""
+
+
+def upload(project: Project, user, file: File) -> OutputImport:
+    """Store an uploaded file and queue its import.
+
+    Raises:
+        ValidationError: keyed by `file`.
+    """
+    from evaluation import tasks
+
+    if not file.size:
+        raise ValidationError({"file": "The file is empty."})
+    if file.size > settings.MAX_UPLOAD_BYTES:
+        limit = settings.MAX_UPLOAD_BYTES // (1024 * 1024)
+        raise ValidationError({"file": f"The file is larger than {limit} MB. Split it."})
+    name = (file.name or "outputs.csv")[-255:]
+    validators.check_storable(name, "The file's name")
+    with transaction.atomic():
+        job = OutputImport.objects.create(project=project, created_by=user, file=file, file_name=name)
+        job.queue(tasks.execute_output_import)
+    return job
+
+
+def run(job: OutputImport) -> dict[str, Any]:
+    """Import the file of a job. Running it again after it has been applied changes nothing.
+
+    Raises:
+        JobError: the file cannot be read as a whole; nothing is imported then.
+    """
+    if job.applied_at:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(STAGED)
+        cursor.execute("TRUNCATE staged_output")
+        try:
+            _stage(job, cursor)
+            return _apply(job, cursor)
+        finally:
+            if not connection.needs_rollback:
+                cursor.execute("DROP TABLE IF EXISTS staged_output")
+
+
+def _stage(job: OutputImport, cursor) -> None:
+    """Copy the file into the staging table, batch by batch, so that progress is seen and memory stays
+    small.
+    """
+    batch: list[tuple[Any, ...]] = []
+    count = 0
+    with job.file.open("rb") as file:
+        for number, cells in read_rows(file):
+            batch.append((number, *_checked(cells)))
+            count += 1
+            if len(batch) == BATCH:
+                _copy(cursor, batch)
+                batch.clear()
+                job.report(file.tell(), job.file.size, f"{count:,} rows read")
+        if not count:
+            raise JobError("The file has a header and no rows.")
+        _copy(cursor, batch)
+        job.report(job.file.size, job.file.size, f"{count:,} rows read, writing")
+
+
+def _copy(cursor, batch: list[tuple[Any, ...]]) -> None:
+    columns = "row, external_id, text, system, output, field, reason, excerpt"
+    with cursor.copy(f"COPY staged_output ({columns}) FROM STDIN") as copy:
+        for row in batch:
+            copy.write_row(row)
+
+
+def _checked(cells: dict[str, str] | str) -> tuple[str, ...]:
+    """A row's external id, text, system, output, and what is wrong with it: field, reason, excerpt."""
+    if isinstance(cells, str):
+        return "", "", "", "", "", cells, ""
+    row = {
+        name: validators.normalise_text(cells.get(name, "")) for name in ("external_id", "text", *REQUIRED)
+    }
+    row["external_id"], row["system"] = row["external_id"].strip(), row["system"].strip()
+    field, reason = _wrong(row)
+    if reason:
+        excerpt = row[field].encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+        return "", "", "", "", field, reason, excerpt[:200]
+    return row["external_id"], row["text"], row["system"], row["output"], "", "", ""
+
+
+def _wrong(row: dict[str, str]) -> tuple[str, str]:
+    for name, value in row.items():
+        try:
+            validators.check_storable(value, f"The {name.replace('_', ' ')}")
+        except ValidationError as error:
+            return name, validators.first_message(error)
+    if not row["external_id"] and not row["text"].strip():
+        return "external_id", "Neither an external id nor a text says which text this output belongs to."
+    if not row["system"]:
+        return "system", "The system has no name."
+    if len(row["system"]) > 120:
+        return "system", f"The system's name has {len(row['system'])} characters; the limit is 120."
+    if not row["output"].strip():
+        return "output", "The output is empty."
+    if len(row["output"]) > settings.MAX_TEXT_LENGTH:
+        return (
+            "output",
+            f"The output has {len(row['output']):,} characters; the limit is {settings.MAX_TEXT_LENGTH:,}.",
+        )
+    return "", ""
+
+
+def _apply(job: OutputImport, cursor) -> dict[str, Any]:
+    values = {"project": job.project_id, "user": job.created_by_id, "now": timezone.now(), "job": job.pk}
+    with transaction.atomic():
+        # Two imports into one project at once would both find an output missing; one waits here.
+        Project.objects.select_for_update(no_key=True).get(pk=job.project_id)
+        for statement in (BY_ID, UNKNOWN_ID, OTHER_TEXT, AMBIGUOUS_TEXT, BY_TEXT, UNKNOWN_TEXT, NOT_UPLOADED):
+            cursor.execute(statement, values)
+        cursor.execute(TWICE, values)
+        cursor.execute(PRESENT, values)
+        cursor.execute(NEW_SYSTEMS, values)
+        cursor.execute(NEW_OUTPUTS, values)
+        imported = cursor.rowcount
+        cursor.execute(REJECTED, values)
+        results = {"imported": imported, "rejected": cursor.rowcount, "applied_at": values["now"]}
+        job.beat()  # not ours any more, or cancelled: nothing is written
+        OutputImport.objects.filter(pk=job.pk).update(**results)
+    rejected = f", {results['rejected']:,} rejected" if results["rejected"] else ""
+    return results | {"message": f"{imported:,} outputs imported{rejected}"}
+
+
+def read_rows(file) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """The rows of a CSV file in UTF-8, with their number as a spreadsheet counts (the header is row 1).
+
+    Yields column name -> cell, or a sentence where the row does not fit the header. Blank lines are passed
+    over.
+
+    Raises:
+        JobError: the file is no CSV in UTF-8, or lacks a column; the message says where and what to do.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
+    number = 0
+    try:
+        header: list[str] | None = None
+        for number, cells in enumerate(reader, start=1):
+            if not any(cells):
+                continue
+            if header is None:
+                header = [name.strip() for name in cells]
+                _check_header(header)
+            elif len(cells) != len(header):
+                yield (
+                    number,
+                    f"The row has {len(cells)} cells, the header {len(header)}. Check its quotes and commas.",
+                )
+            else:
+                yield number, dict(zip(header, cells, strict=True))
+        if header is None:
+            raise JobError("The file is empty.")
+    except UnicodeDecodeError as error:
+        raise JobError(
+            f"The file is not in UTF-8: after row {number} there is a byte that cannot be read "
+            f"({error.object[error.start]:#04x}). Save it again as “CSV UTF-8”."
+        ) from None
+    except csv.Error as error:
+        raise JobError(f"Row {number + 1} cannot be read as CSV ({error}). Check its quotes.") from None
+    finally:
+        text.detach()
+
+
+def _check_header(header: list[str]) -> None:
+    found = ", ".join(name[:60] or "(no name)" for name in header[:20])
+    missing = [name for name in REQUIRED if name not in header]
+    if not {"external_id", "text"} & set(header):
+        missing.insert(0, "external_id (or text)")
+    if missing:
+        raise JobError(f"The column {' and '.join(missing)} is missing. The file has: {found}.")
+    for name in ("external_id", "text", *REQUIRED):
+        if header.count(name) > 1:
+            raise JobError(f"The column {name} is there twice. Remove one.")

@@ -1,0 +1,22 @@
+"""Celery tasks: take an id, call a plain function."""
+
+from celery import shared_task
+
+from annotation import jobs
+from evaluation import output_imports
+from evaluation.models import OutputImport, Report
+
+
+@shared_task(name="evaluation.execute_output_import")
+def execute_output_import(pk: int) -> None:
+    jobs.execute(OutputImport.objects, pk, output_imports.run)
+
+
+@shared_task(name="evaluation.execute_report")
+def execute_report(pk: int) -> None:
+    from evaluation import reports  # here, so that web processes load neither scipy nor matplotlib
+
+    jobs.execute(Report.objects, pk, reports.run)
+
+
+jobs.TASKS.update({OutputImport: execute_output_import, Report: execute_report})
