@@ -35,62 +35,63 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_output (
 # Each names a rule, the field it is about, and the rows that break it. They run in this order; a row that has
 # a reason is out. `%(project)s` is the project.
 UNKNOWN_ID = """
-UPDATE staged_output SET field = 'external_id', excerpt = left(external_id, 200),
+UPDATE staged_output staged SET field = 'external_id', excerpt = left(staged.external_id, 200),
     reason = 'No text of this project has this external id. Import the texts first, or correct the id.'
-WHERE reason = '' AND external_id <> '' AND item_id IS NULL
+WHERE staged.reason = '' AND staged.external_id <> '' AND item_id IS NULL
 """
 OTHER_TEXT = """
-UPDATE staged_output SET field = 'text', excerpt = left(staged_output.text, 200),
-    reason = 'The text is not that of ' || left(external_id, 200) || ' in this project. Correct one of them.'
+UPDATE staged_output staged SET field = 'text', excerpt = left(staged.text, 200),
+    reason = 'The text is not that of ' || left(staged.external_id, 200) || ' here. Correct one of them.'
 FROM annotation_item item
-WHERE reason = '' AND item.id = item_id AND external_id <> ''
-    AND btrim(staged_output.text, E' \\t\\n') NOT IN ('', btrim(item.text, E' \\t\\n'))
+WHERE staged.reason = '' AND item.id = staged.item_id AND staged.external_id <> ''
+    AND btrim(staged.text, E' \\t\\n') NOT IN ('', btrim(item.text, E' \\t\\n'))
 """
 AMBIGUOUS_TEXT = """
-UPDATE staged_output SET field = 'text', excerpt = left(staged_output.text, 200),
+UPDATE staged_output staged SET field = 'text', excerpt = left(staged.text, 200),
     reason = 'Several texts of this project read like this. Name the external id.'
-WHERE reason = '' AND external_id = '' AND staged_output.text IN (
+WHERE staged.reason = '' AND staged.external_id = '' AND staged.text IN (
     SELECT item.text FROM annotation_item item
     JOIN (SELECT DISTINCT text FROM staged_output WHERE external_id = '') wanted USING (text)
     WHERE item.project_id = %(project)s GROUP BY item.text HAVING count(*) > 1
 )
 """
 UNKNOWN_TEXT = """
-UPDATE staged_output SET field = 'text', excerpt = left(text, 200),
+UPDATE staged_output staged SET field = 'text', excerpt = left(staged.text, 200),
     reason = 'No text of this project reads exactly like this. Import it first, or name the external id.'
-WHERE reason = '' AND external_id = '' AND item_id IS NULL
+WHERE staged.reason = '' AND staged.external_id = '' AND item_id IS NULL
 """
 NOT_UPLOADED = """
-UPDATE staged_output SET field = 'system', excerpt = left(system, 200),
+UPDATE staged_output staged SET field = 'system', excerpt = left(staged.system, 200),
     reason = 'A system of this name generates its outputs here. Give the uploaded one another name.'
 FROM evaluation_system known
-WHERE reason = '' AND known.project_id = %(project)s AND known.name = system AND known.kind <> 'upload'
+WHERE staged.reason = '' AND known.project_id = %(project)s AND known.name = staged.system
+    AND known.kind <> 'upload'
 """
 TWICE = """
-UPDATE staged_output SET field = 'system', excerpt = left(staged_output.system, 200),
+UPDATE staged_output staged SET field = 'system', excerpt = left(staged.system, 200),
     reason = 'The same system and text as in row ' || first || '.'
 FROM (
     SELECT row AS number, min(row) OVER (PARTITION BY system, item_id) AS first
     FROM staged_output WHERE reason = ''
 ) same
-WHERE reason = '' AND staged_output.row = number AND first < number
+WHERE staged.reason = '' AND staged.row = number AND first < number
 """
 PRESENT = """
-UPDATE staged_output SET field = 'system', excerpt = left(system, 200),
+UPDATE staged_output staged SET field = 'system', excerpt = left(staged.system, 200),
     reason = 'This system has an output for this text already; outputs are not overwritten.'
 FROM evaluation_output present JOIN evaluation_system known ON known.id = present.system_id
-WHERE reason = '' AND known.project_id = %(project)s AND known.name = system
-    AND present.item_id = staged_output.item_id
+WHERE staged.reason = '' AND known.project_id = %(project)s AND known.name = staged.system
+    AND present.item_id = staged.item_id
 """
 BY_ID = """
-UPDATE staged_output SET item_id = item.id FROM annotation_item item
-WHERE reason = '' AND staged_output.external_id <> '' AND item.project_id = %(project)s
-    AND item.external_id = staged_output.external_id
+UPDATE staged_output staged SET item_id = item.id FROM annotation_item item
+WHERE staged.reason = '' AND staged.external_id <> '' AND item.project_id = %(project)s
+    AND item.external_id = staged.external_id
 """
 BY_TEXT = """
-UPDATE staged_output SET item_id = item.id FROM annotation_item item
-WHERE reason = '' AND staged_output.external_id = '' AND item.project_id = %(project)s
-    AND item.text = staged_output.text
+UPDATE staged_output staged SET item_id = item.id FROM annotation_item item
+WHERE staged.reason = '' AND staged.external_id = '' AND item.project_id = %(project)s
+    AND item.text = staged.text
 """
 NEW_SYSTEMS = """
 INSERT INTO evaluation_system

@@ -87,7 +87,7 @@ def change(study: Study, *, systems: Iterable[System], **values: Any) -> Study:
 
 
 def _save(study: Study, systems: list[System]) -> None:
-    check_systems(systems, study.reference, study.project_id)
+    check_systems(systems, study.reference if study.reference_id else None, study.project_id)
     study.full_clean(exclude=["created_by"])
     study.save()
     study.systems.set(systems)
@@ -333,7 +333,7 @@ def clean_content(
     by_id = {str(slot.pk): slot for slot in slots}
     keys = {criterion.key: criterion for criterion in criteria}
     errors: list[str] = []
-    ratings = content.get("ratings") or {}
+    ratings = content.get("ratings", {})
     if not isinstance(ratings, dict) or not all(isinstance(answers, dict) for answers in ratings.values()):
         raise ValidationError("Ratings must map each output to its answers.")
     if set(ratings) - set(by_id):

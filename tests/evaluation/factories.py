@@ -1,0 +1,74 @@
+"""Rows of the evaluation application for tests."""
+
+import factory
+from factory.django import DjangoModelFactory
+
+from evaluation import models, studies
+from tests.factories import ItemFactory, ProjectFactory, UserFactory
+
+
+class SystemFactory(DjangoModelFactory):
+    class Meta:
+        model = models.System
+
+    project = factory.SubFactory(ProjectFactory)
+    name = factory.Sequence("system {}".format)
+    kind = models.SystemKind.UPLOAD
+    created_by = factory.SubFactory(UserFactory)
+
+
+class OutputFactory(DjangoModelFactory):
+    class Meta:
+        model = models.Output
+
+    project = factory.SelfAttribute("system.project")
+    system = factory.SubFactory(SystemFactory)
+    item = factory.SubFactory(ItemFactory, project=factory.SelfAttribute("..system.project"))
+    text = factory.Sequence("Some of them work less, sentence {}.".format)
+
+
+def make_study(items=3, systems=2, reviewers=1, *, project=None, lead=None, **values):
+    """A study in draft of systems that all have an output for every item.
+
+    `reviewers` is a number, or the people themselves.
+    """
+    project = project or ProjectFactory(lead=lead)
+    lead = lead or project.created_by
+    made = SystemFactory.create_batch(systems, project=project)
+    for item in ItemFactory.create_batch(items, project=project):
+        for system in made:
+            OutputFactory(system=system, item=item)
+    values = {"name": "Spring study", "seed": 7, "reference": made[0]} | values
+    study = studies.create(project, lead, systems=made, **values)
+    people = UserFactory.create_batch(reviewers) if isinstance(reviewers, int) else reviewers
+    for person in people:
+        models.StudyMembership.objects.create(study=study, user=person)
+    return study
+
+
+def running_study(*args, **kwargs):
+    return studies.start(make_study(*args, **kwargs))
+
+
+def answers(task, value=3, preferred=None):
+    """A complete answer: `value` is a number, or maps a system to its value for every criterion."""
+    slots = list(task.slots.select_related("output"))
+    keys = list(task.study.criteria.values_list("key", flat=True))
+    chosen = [slot for slot in slots if preferred and slot.output.system_id == preferred.pk]
+    return {
+        "ratings": {
+            str(slot.pk): {
+                key: value[slot.output.system] if isinstance(value, dict) else value for key in keys
+            }
+            for slot in slots
+        },
+        "preferred": str(chosen[0].pk) if chosen else studies.TIE,
+        "comment": "",
+        "active_seconds": 12,
+    }
+
+
+def rate_everything(study, value=3, preferred=None):
+    """Every reviewer answers every task the same way."""
+    for task in study.tasks.select_related("reviewer", "study"):
+        studies.submit(task.reviewer, task.token, answers(task, value, preferred))
