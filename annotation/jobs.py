@@ -84,7 +84,9 @@ class Job(models.Model):
 
     ScopedManager = models.Manager.from_queryset(JobQuerySet)
 
-    status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.QUEUED, editable=False)
+    status = models.CharField(
+        max_length=10, choices=JobStatus.choices, default=JobStatus.QUEUED, editable=False
+    )
     done = models.PositiveIntegerField(default=0, editable=False)
     total = models.PositiveIntegerField(default=0, editable=False)
     message = models.CharField(max_length=300, blank=True, editable=False)

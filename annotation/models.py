@@ -111,6 +111,20 @@ class Membership(models.Model):
         return f"{self.user} is {self.get_role_display()} of {self.project}"
 
 
+class Invitation(models.Model):
+    """An account that a lead made for somebody new. Its link is shown to that lead until a password is set."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="invitation")
+    invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.user} invited by {self.invited_by}"
+
+
 class Dimension(models.Model):
     """What is judged, with ordered levels, lowest first. A label is one level of one dimension."""
 
@@ -134,13 +148,17 @@ class Item(models.Model):
     """One text. Line breaks are stored as \\n, so that offsets count the same here and in a browser."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="items")
-    external_id = models.CharField(max_length=200, help_text="The team's own id; made from the row when missing.")
+    external_id = models.CharField(
+        max_length=200, help_text="The team's own id; made from the row when missing."
+    )
     text = models.TextField()
     source = models.CharField(max_length=200, blank=True)
     language = models.CharField(max_length=35, blank=True)
     target_group = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    overlap = models.PositiveSmallIntegerField(help_text="Annotators for this item; the project's unless changed.")
+    overlap = models.PositiveSmallIntegerField(
+        help_text="Annotators for this item; the project's unless changed."
+    )
     taken = models.PositiveSmallIntegerField(default=0, editable=False)  # held or finished; kept by a trigger
     finished = models.PositiveSmallIntegerField(default=0, editable=False)  # annotations; kept by a trigger
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -152,11 +170,14 @@ class Item(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "external_id"], name="item_external_id_once"),
             models.CheckConstraint(condition=Q(taken__lte=F("overlap")), name="item_taken_within_overlap"),
-            models.CheckConstraint(condition=Q(finished__lte=F("overlap")), name="item_finished_within_overlap"),
+            models.CheckConstraint(
+                condition=Q(finished__lte=F("overlap")), name="item_finished_within_overlap"
+            ),
         ]
         indexes = [
             # The queue: only items that still want somebody, in the order they are handed out.
             models.Index(fields=["project", "id"], condition=Q(taken__lt=F("overlap")), name="item_queue"),
+            models.Index(fields=["project", "id"], name="item_by_project"),
         ]
 
     def __str__(self) -> str:
@@ -205,7 +226,9 @@ class Assignment(models.Model):
             models.Index(fields=["project", "annotator", "-item"], name="assignment_last"),
             models.Index(fields=["lease_until"], condition=Q(state="held"), name="assignment_leases"),
             models.Index(
-                fields=["project", "annotator"], condition=Q(state__in=["held", "expired"]), name="assignment_open"
+                fields=["project", "annotator"],
+                condition=Q(state__in=["held", "expired"]),
+                name="assignment_open",
             ),
         ]
 
@@ -229,7 +252,9 @@ class Annotation(models.Model):
     target_groups = models.JSONField(default=list, blank=True)
     rewrite = models.TextField(blank=True)
     comment = models.TextField(blank=True)
-    active_seconds = models.PositiveIntegerField(default=0, help_text="Seconds with the page in front and in use.")
+    active_seconds = models.PositiveIntegerField(
+        default=0, help_text="Seconds with the page in front and in use."
+    )
     suggestion_shown = models.BooleanField(default=False)
     revision = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -289,6 +314,12 @@ class Pair(models.Model):
         default=0, help_text="Share of dimensions on which the annotators were not unanimous, 0 to 1."
     )
     reason = models.TextField(blank=True, help_text="Why it was rejected.")
+    imported_rewrite = models.TextField(
+        blank=True, help_text="The ready-made rewrite that came with the text."
+    )
+    imported_labels = models.JSONField(
+        default=dict, blank=True, help_text="The labels that came with the text."
+    )
     annotations = models.ManyToManyField(Annotation, related_name="pairs", blank=True)
     chosen = models.ForeignKey(
         Annotation,
@@ -302,6 +333,11 @@ class Pair(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="settled_pairs"
     )
     settled_at = models.DateTimeField(null=True, blank=True)
+    version = models.PositiveIntegerField(
+        default=1,
+        editable=False,
+        help_text="Grows with every change, so that nobody settles what they have not seen.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = ProjectScopedQuerySet.as_manager()
@@ -336,9 +372,19 @@ class ItemImport(Job):
     file = models.FileField(upload_to=upload_path)
     file_name = models.CharField(max_length=255)
     file_format = models.CharField(max_length=5, choices=[("csv", "CSV"), ("jsonl", "JSON Lines")])
+    with_pairs = models.BooleanField(
+        "import rewrites and labels as proposed pairs",
+        default=True,
+        help_text="Columns safe_rewrite and the dimensions' keys. Otherwise these columns are left out.",
+    )
     imported = models.PositiveIntegerField(default=0)
-    proposed = models.PositiveIntegerField(default=0, help_text="Ready-made rewrites that became proposed pairs.")
+    proposed = models.PositiveIntegerField(
+        default=0, help_text="Ready-made rewrites that became proposed pairs."
+    )
     rejected = models.PositiveIntegerField(default=0)
+    applied_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When its rows were written, all at once."
+    )
 
     objects = Job.ScopedManager()
 

@@ -95,7 +95,9 @@ def clean_content(content: dict[str, Any], project: Project, text: str, *, compl
 def _check_comment(comment: str) -> None:
     validators.check_storable(comment, "The comment")
     if len(comment) > MAX_COMMENT_LENGTH:
-        raise ValidationError(f"The comment has {len(comment):,} characters; the limit is {MAX_COMMENT_LENGTH:,}.")
+        raise ValidationError(
+            f"The comment has {len(comment):,} characters; the limit is {MAX_COMMENT_LENGTH:,}."
+        )
 
 
 def clean_seconds(value: Any) -> int:
@@ -133,7 +135,8 @@ def _resume(user, project: Project) -> Assignment | None:
     assignment = (
         Assignment.objects.filter(project=project, annotator=user)
         .filter(
-            Q(state=AssignmentState.HELD) | Q(state=AssignmentState.EXPIRED, item__taken__lt=F("item__overlap"))
+            Q(state=AssignmentState.HELD)
+            | Q(state=AssignmentState.EXPIRED, item__taken__lt=F("item__overlap"))
         )
         .select_related("item")
         .order_by(models.Case(models.When(state=AssignmentState.HELD, then=0), default=1), "id")
@@ -186,7 +189,9 @@ def expire_leases(project: Project | None = None) -> int:
         if project:
             late = late.filter(project=project)
         locked = late.select_for_update(skip_locked=True, of=("self",)).order_by("item_id")[:1000]
-        return Assignment.objects.filter(pk__in=[row.pk for row in locked]).update(state=AssignmentState.EXPIRED)
+        return Assignment.objects.filter(pk__in=[row.pk for row in locked]).update(
+            state=AssignmentState.EXPIRED
+        )
 
 
 def save_draft(user, pk: int, content: dict[str, Any]) -> Assignment:
@@ -204,7 +209,8 @@ def save_draft(user, pk: int, content: dict[str, Any]) -> Assignment:
         draft=draft,
         draft_saved_at=timezone.now(),
         lease_until=models.Case(
-            models.When(state=AssignmentState.HELD, then=models.Value(_lease(project))), default=F("lease_until")
+            models.When(state=AssignmentState.HELD, then=models.Value(_lease(project))),
+            default=F("lease_until"),
         ),
     )
     assignment.draft = draft

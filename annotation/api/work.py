@@ -51,7 +51,16 @@ class RevisionSerializer(ContentSerializer):
 class OwnAnnotationSerializer(serializers.ModelSerializer):
     class Meta:
         model = Annotation
-        fields = ["id", "project", "item", *Annotation.CONTENT, "active_seconds", "revision", "created_at", "updated_at"]
+        fields = [
+            "id",
+            "project",
+            "item",
+            *Annotation.CONTENT,
+            "active_seconds",
+            "revision",
+            "created_at",
+            "updated_at",
+        ]
         read_only_fields = fields
 
 
