@@ -1,0 +1,99 @@
+"""Start processes that cannot outlive us, and end them. Linux only; shared by the launcher and the tests."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str = "/",
+    if_we_die: signal.Signals = signal.SIGTERM,
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, writing to the end of `log`.
+
+    A session of its own: a Ctrl-C in the terminal reaches only the launcher, which ends the others in order.
+    The kernel sends `if_we_die` to the process when the calling thread ends, even by SIGKILL.
+    """
+
+    def before_exec() -> None:  # between fork and exec: nothing here may take a lock
+        _libc.prctl(PR_SET_PDEATHSIG, int(if_we_die))
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603  (our own commands)
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=dict(env) if env is not None else None,
+            start_new_session=True,
+            preexec_fn=before_exec,
+        )
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """The process and all that descend from it; empty when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end(process: subprocess.Popen[bytes], *steps: tuple[signal.Signals, float]) -> None:
+    """End a process and everything it started.
+
+    Each step is a signal to the process and the seconds it has; who is left after the last step is killed.
+    """
+    everyone: set[psutil.Process] = set()
+    for number, seconds in steps:
+        everyone.update(tree(process.pid))  # before the signal: afterwards, orphans have another parent
+        if process.poll() is None:
+            process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            break
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # the leader may be gone while its group is not
+    for one in everyone:
+        with contextlib.suppress(
+            psutil.NoSuchProcess
+        ):  # psutil compares start times: never another's reused pid
+            one.kill()
+    process.wait()
+
+
+def last_lines(log: Path, count: int) -> str:
+    """The last lines of a log that say something; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 20_000))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join([line for line in lines if line.strip()][-count:])
+
+
+def wait_until(ready: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
+    """Whether `ready()` became true in time."""
+    until = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > until:
+            return False
+        time.sleep(pause)
+    return True
