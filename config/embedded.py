@@ -1,7 +1,7 @@
-"""PostgreSQL and Redis out of Python wheels, for a laptop and for the tests: the engines that production runs.
+"""PostgreSQL and Redis out of Python wheels, for a laptop and the tests: the engines that production runs.
 
-The wheels bring the binaries. They are started here and not through the wheels' own wrappers, because those open up
-the permissions of parent folders and detach the servers from us. Both listen on a Unix socket only.
+The wheels bring the binaries. They are started here and not through the wheels' own wrappers, because those
+open up the permissions of parent folders and detach the servers from us. Both listen on a Unix socket only.
 
     with socket_folder() as sockets, Postgres(folder, sockets=sockets, log=log) as postgres:
         os.environ["DATABASE_URL"] = postgres.url
@@ -45,7 +45,7 @@ def _package(name: str) -> Path:
 @contextlib.contextmanager
 def socket_folder() -> Iterator[Path]:
     """A short private folder for Unix sockets, whose paths may have 107 bytes at most; removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="redress-", dir="/tmp"))  # noqa: S108  (TMPDIR may be long)
+    folder = Path(tempfile.mkdtemp(prefix="redress-", dir="/tmp"))  # TMPDIR may be long
     try:
         yield folder
     finally:
@@ -69,14 +69,14 @@ def _account() -> pwd.struct_passwd:
 def _as_account(*paths: Path) -> list[str]:
     """The words before a command that make it run as the account for PostgreSQL; none unless we are root.
 
-    A clone below /root cannot be entered by that account. Opening up somebody's folders is not ours to do, so the
-    command keeps, of all that root may, the one right to pass closed folders.
+    A clone below /root cannot be entered by that account. Opening up somebody's folders is not ours to do, so
+    the command keeps, of all that root may, the one right to pass closed folders.
     """
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
         raise ServiceError(
-            "PostgreSQL does not run as root: start this as an ordinary user, or install util-linux (for setpriv)."
+            "PostgreSQL does not run as root: start this as an ordinary user, or install setpriv."
         )
     account = _account()
     prefix = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
@@ -134,7 +134,7 @@ class Postgres:
             raise
 
     def stop(self) -> None:
-        """A fast, clean shutdown. If that is slow an immediate one, which costs the next start time and no data."""
+        """A fast, clean shutdown; if that is slow an immediate one, which only makes the next start slow."""
         if self.process is not None:
             end(self.process, (signal.SIGINT, 5), (signal.SIGQUIT, 1))
             self.process = None
@@ -159,13 +159,13 @@ class Postgres:
             return
         except PermissionError:
             raise ServiceError(
-                f"{self.data} belongs to another user: start this as that user, or set DATA_DIR to your own folder."
+                f"{self.data} belongs to another user: start this as that user, or set another DATA_DIR."
             ) from None
         if found != str(POSTGRES_VERSION):
             raise ServiceError(
                 f"{self.data} was written by PostgreSQL {found} and this release brings PostgreSQL "
-                f"{POSTGRES_VERSION}: go on with the release that wrote it, move its data over with pg_dump, or move "
-                "the folder away to begin anew."
+                f"{POSTGRES_VERSION}: use the release that wrote it, take its data over with pg_dump, "
+                "or move the folder away to begin anew."
             )
 
     def _end_leftovers(self) -> None:
@@ -201,7 +201,7 @@ class Postgres:
                     "--auth=trust",
                     "--encoding=UTF8",
                 ),
-                # An order of characters that no later version of the system's libraries changes under our indexes.
+                # An order of characters that no later library of the system changes under our indexes.
                 *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"),
                 *([] if self.durable else ["--no-sync"]),
             ]

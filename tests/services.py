@@ -1,7 +1,7 @@
 """pytest plugin: a PostgreSQL and a Redis of this run's own, started before Django reads its settings.
 
-Loaded by `-p tests.services` (pyproject.toml). With DATABASE_URL or REDIS_URL set, those servers are used instead.
-Several runs at once do not meet: everything lies in a temporary folder of the run, removed at its end.
+Loaded by `-p tests.services` (pyproject.toml). With DATABASE_URL or REDIS_URL set, those servers are used
+instead. Several runs at once do not meet: everything lies in a temporary folder that goes with the run.
 """
 
 import contextlib
