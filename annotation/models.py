@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -196,8 +196,12 @@ class AssignmentState(models.TextChoices):
 
 class AssignmentQuerySet(ProjectScopedQuerySet):
     def of(self, user) -> "AssignmentQuerySet":
-        """Assignments of this annotator. The annotator's pages start here, never from `objects.all()`."""
-        return self.filter(annotator_id=user.pk).select_related("item__project")
+        """Assignments of this person where they are an annotator still. Their pages start here, never from `all()`."""
+        own = self.filter(annotator_id=user.pk).select_related("item__project")
+        if user.is_superuser:
+            return own
+        role = Membership.objects.filter(project_id=OuterRef("project_id"), user_id=user.pk, role=Role.ANNOTATOR)
+        return own.filter(Exists(role))
 
 
 class Assignment(models.Model):

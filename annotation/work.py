@@ -10,7 +10,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Exists, F, Max, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from annotation import pairs, validators
@@ -161,15 +162,14 @@ def _room(item_id: int) -> bool:
 
 def _take(user, project: Project) -> Assignment | None:
     mine = Assignment.objects.filter(project=project, annotator=user)
-    last = mine.aggregate(last=Max("item_id"))["last"]
     free = Item.objects.filter(
         ~Exists(Assignment.objects.filter(item=OuterRef("pk"), annotator=user)),
         project=project,
         taken__lt=F("overlap"),
     ).order_by("pk")
-    onward = free.filter(pk__gt=last) if last else free
-    item = onward.select_for_update(skip_locked=True).first()
-    if item is None and last:
+    last = Coalesce(Subquery(mine.order_by("-item_id").values("item_id")[:1]), 0)
+    item = free.filter(pk__gt=last).select_for_update(skip_locked=True).first()
+    if item is None:
         item = free.select_for_update(skip_locked=True).first()
     if item is None:
         # A row that was locked a moment ago may still be free: wait for it rather than say that nothing is left.

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -42,18 +42,20 @@ def draft(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def submit(request: HttpRequest, pk: int) -> HttpResponse:
     """Finish this text and answer with the next one; on an error, with this one as it was typed."""
-    assignment = _own(request, pk)
-    project = assignment.item.project
     content = posted_content(request)
     try:
-        work.submit(request.user, assignment.pk, content)
+        annotation = work.submit(request.user, pk, content)
+    except Assignment.DoesNotExist:
+        raise Http404 from None
     except work.NoLongerYours as error:
+        project = _own(request, pk).item.project
         task = _next_task(request, project)
         return _show(request, project, task | {"notice": error.messages[0]})
     except ValidationError as error:
+        assignment = _own(request, pk)
         task = _assignment_task(request, assignment, content)
-        return _show(request, project, task | {"errors": error.messages}, status=422)
-    return _next(request, project)
+        return _show(request, assignment.item.project, task | {"errors": error.messages}, status=422)
+    return _next(request, annotation.project)
 
 
 @require_POST
@@ -120,9 +122,7 @@ def posted_content(request: HttpRequest) -> dict[str, Any]:
 
 
 def _own(request: HttpRequest, pk: int) -> Assignment:
-    assignment = get_object_or_404(Assignment.objects.of(request.user), pk=pk)
-    access.require(request.user, assignment.project_id, Role.ANNOTATOR)
-    return assignment
+    return get_object_or_404(Assignment.objects.of(request.user), pk=pk)
 
 
 def _next(request: HttpRequest, project: Project) -> HttpResponse:
