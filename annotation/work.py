@@ -162,13 +162,11 @@ def _room(item_id: int) -> bool:
 
 def _take(user, project: Project) -> Assignment | None:
     mine = Assignment.objects.filter(project=project, annotator=user)
-    free = Item.objects.filter(
-        ~Exists(Assignment.objects.filter(item=OuterRef("pk"), annotator=user)),
-        project=project,
-        taken__lt=F("overlap"),
-    ).order_by("pk")
+    wanting = Item.objects.filter(project=project, taken__lt=F("overlap")).order_by("pk")
+    free = wanting.filter(~Exists(mine.filter(item=OuterRef("pk"))))
+    # Behind their last item nothing can be theirs, so that search need not look at what they have done.
     last = Coalesce(Subquery(mine.order_by("-item_id").values("item_id")[:1]), 0)
-    item = free.filter(pk__gt=last).select_for_update(skip_locked=True).first()
+    item = wanting.filter(pk__gt=last).select_for_update(skip_locked=True).first()
     if item is None:
         item = free.select_for_update(skip_locked=True).first()
     if item is None:
