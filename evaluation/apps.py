@@ -3,3 +3,14 @@ from django.apps import AppConfig
 
 class EvaluationConfig(AppConfig):
     name = "evaluation"
+
+    def ready(self) -> None:
+        from annotation import home
+        from annotation.models import Role
+        from annotation.templatetags.site import NAVIGATION
+        from evaluation import studies
+
+        readers = frozenset({Role.LEAD, Role.TRAINER})
+        NAVIGATION.append(("Systems", "evaluation:systems", readers))
+        NAVIGATION.append(("Studies", "evaluation:studies", readers))
+        home.SECTIONS.append(home.Section("evaluation/_home.html", studies.home_section))

@@ -1,25 +1,20 @@
 """Figures of a report as SVG, drawn in a worker. Text stays text, so that any script and any reader can show
 it.
 
-Colours are the light theme's. In a page `themed` points them at the style sheet's names, which follow the
+Colours are the light theme's. In a page `svg.themed` points them at the style sheet's names, which follow the
 reader's theme; a downloaded file keeps them as they are.
 """
 
 import io
-import re
+import warnings
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-COLOURS = {
-    "#1d2126": "--ink",
-    "#626a73": "--muted",
-    "#dedad2": "--line",
-    "#1f5f5b": "--accent",
-    "#9a5b00": "--warn",
-}
+from evaluation.svg import COLOURS
+
 INK, MUTED, LINE, ACCENT, WARN = COLOURS
 STYLE = {
     "svg.fonttype": "none",
@@ -85,17 +80,6 @@ def preferences(results: dict[str, Any]) -> str:
         return _svg(figure)
 
 
-def themed(svg: str) -> str:
-    """The figure for use inside a page: no prologue, no ids that two figures would share, colours of the
-    theme.
-    """
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r' id="[a-z]+[a-z0-9]*_\d+"', "", svg)
-    for colour, name in COLOURS.items():
-        svg = svg.replace(colour, f"var({name})")
-    return svg
-
-
 def _names(results: dict[str, Any]) -> list[str]:
     return [
         _short(system["name"]) + (" (reference)" if system["id"] == results["reference"] else "")
@@ -124,5 +108,8 @@ def _rows(panel, names: list[str]) -> None:
 
 def _svg(figure: Figure) -> str:
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # Its own font may lack a glyph of a system's name; the reader's font is what counts.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return file.getvalue().decode()

@@ -3,7 +3,6 @@
 Runs in a worker. Ratings are read as bare values into arrays; the statistics are in `statistics.py`.
 """
 
-import logging
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
@@ -24,7 +23,6 @@ SIGNIFICANT = 0.05
 
 def run(report: Report) -> dict[str, Any]:
     """Compute a report. Raises JobError when its study is still running."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a glyph that its own font lacks is no news
     if not report.study.is_closed:
         raise JobError("The study is not closed yet.")
     results = build(report.study, report.seed, on_progress=report.report)

@@ -445,7 +445,7 @@ class ReviewerProgress:
 
 def progress(study: Study) -> list[ReviewerProgress]:
     """Each reviewer's counts, in one query."""
-    counts = {
+    counts: dict[int, Any] = {
         row["reviewer_id"]: row
         for row in study.tasks.order_by()
         .values("reviewer_id")
@@ -456,7 +456,7 @@ def progress(study: Study) -> list[ReviewerProgress]:
             last=Max("updated_at"),
         )
     }
-    nothing = {"total": 0, "done": 0, "seconds": 0, "last": None}
+    nothing: dict[str, Any] = {"total": 0, "done": 0, "seconds": 0, "last": None}
     return [
         ReviewerProgress(
             user=member.user,
@@ -498,11 +498,22 @@ def request_report(study: Study, user) -> Report:
     return report
 
 
+def is_reviewer(user, study: Study) -> bool:
+    return study.reviewers.filter(user_id=user.pk).exists()
+
+
 def is_blind(user, study: Study) -> bool:
     """Whether this person is rating the study right now, and so must not learn about its systems."""
-    return study.is_running and study.reviewers.filter(user_id=user.pk).exists()
+    return study.is_running and is_reviewer(user, study)
 
 
 def reviewed_by(user) -> QuerySet[Study]:
     """The studies this person reviews, running ones first."""
     return Study.objects.reviewed_by(user).order_by("-status", "-started_at")
+
+
+def home_section(user) -> list[Study]:
+    """For the home page: the studies this person reviews, with how many texts they have and have finished."""
+    mine = Count("tasks", filter=Q(tasks__reviewer_id=user.pk))
+    done = Count("tasks", filter=Q(tasks__reviewer_id=user.pk, tasks__done_at__isnull=False))
+    return list(reviewed_by(user).annotate(texts=mine, texts_done=done)[:50])

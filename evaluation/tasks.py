@@ -9,14 +9,14 @@ from evaluation.models import OutputImport, Report
 
 @shared_task(name="evaluation.execute_output_import")
 def execute_output_import(pk: int) -> None:
-    jobs.execute(OutputImport.objects, pk, output_imports.run)
+    jobs.execute(OutputImport.objects.all(), pk, output_imports.run)
 
 
 @shared_task(name="evaluation.execute_report")
 def execute_report(pk: int) -> None:
     from evaluation import reports  # here, so that web processes load neither scipy nor matplotlib
 
-    jobs.execute(Report.objects, pk, reports.run)
+    jobs.execute(Report.objects.all(), pk, reports.run)
 
 
 jobs.TASKS.update({OutputImport: execute_output_import, Report: execute_report})

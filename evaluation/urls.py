@@ -1,2 +1,35 @@
+"""Pages of the evaluation application."""
+
+from django.urls import path
+
+from evaluation.views import rate, studies, systems
+
 app_name = "evaluation"
-urlpatterns: list = []
+urlpatterns = [
+    # Systems and outputs
+    path("projects/<int:pk>/systems/", systems.index, name="systems"),
+    path("projects/<int:pk>/systems/upload/", systems.upload, name="upload"),
+    path("projects/<int:pk>/systems/outputs/", systems.outputs, name="outputs"),
+    path("systems/<int:pk>/", systems.detail, name="system"),
+    path("output-imports/<int:pk>/", systems.output_import, name="output-import"),
+    path("output-imports/<int:pk>/progress/", systems.output_import_progress, name="output-import-progress"),
+    path("output-imports/<int:pk>/cancel/", systems.output_import_cancel, name="output-import-cancel"),
+    # Studies
+    path("projects/<int:pk>/studies/", studies.index, name="studies"),
+    path("projects/<int:pk>/studies/new/", studies.create, name="study-new"),
+    path("studies/<int:pk>/", studies.detail, name="study"),
+    path("studies/<int:pk>/change/", studies.change, name="study-change"),
+    path("studies/<int:pk>/invite/", studies.invite, name="study-invite"),
+    path("studies/<int:pk>/start/", studies.start, name="study-start"),
+    path("studies/<int:pk>/close/", studies.close, name="study-close"),
+    path("study-reviewers/<int:pk>/remove/", studies.remove, name="study-remove-reviewer"),
+    path("studies/<int:pk>/report/", studies.report, name="report"),
+    path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
+    path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),
+    path("reports/<int:pk>/figures/<slug:name>.svg", studies.report_figure, name="report-figure"),
+    # Reviewers
+    path("studies/<int:pk>/rate/", rate.rate, name="rate"),
+    path("studies/<int:pk>/rate/back/", rate.back, name="back"),
+    path("review-tasks/<uuid:token>/draft/", rate.draft, name="draft"),
+    path("review-tasks/<uuid:token>/submit/", rate.submit, name="submit"),
+]

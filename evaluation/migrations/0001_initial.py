@@ -10,289 +10,641 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('annotation', '0002_item_counters'),
+        ("annotation", "0002_item_counters"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Criterion',
+            name="Criterion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.SlugField(help_text='Name in exports, for example bias_gone.', max_length=40)),
-                ('name', models.CharField(max_length=60)),
-                ('question', models.CharField(max_length=200)),
-                ('low', models.CharField(help_text='What 1 means.', max_length=60)),
-                ('high', models.CharField(help_text='What 5 means.', max_length=60)),
-                ('position', models.PositiveSmallIntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.SlugField(help_text="Name in exports, for example bias_gone.", max_length=40)),
+                ("name", models.CharField(max_length=60)),
+                ("question", models.CharField(max_length=200)),
+                ("low", models.CharField(help_text="What 1 means.", max_length=60)),
+                ("high", models.CharField(help_text="What 5 means.", max_length=60)),
+                ("position", models.PositiveSmallIntegerField(default=0)),
             ],
             options={
-                'verbose_name_plural': 'criteria',
-                'ordering': ['position', 'id'],
+                "verbose_name_plural": "criteria",
+                "ordering": ["position", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Output',
+            name="Output",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(blank=True)),
-                ('tokens', models.PositiveIntegerField(blank=True, null=True)),
-                ('seconds', models.FloatField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='outputs', to='annotation.item')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='outputs', to='annotation.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("text", models.TextField(blank=True)),
+                ("tokens", models.PositiveIntegerField(blank=True, null=True)),
+                ("seconds", models.FloatField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        related_name="outputs",
+                        to="annotation.item",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="outputs",
+                        to="annotation.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='OutputImport',
+            name="OutputImport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', editable=False, max_length=10)),
-                ('done', models.PositiveIntegerField(default=0, editable=False)),
-                ('total', models.PositiveIntegerField(default=0, editable=False)),
-                ('message', models.CharField(blank=True, editable=False, max_length=300)),
-                ('error', models.TextField(blank=True, editable=False)),
-                ('cancel_requested', models.BooleanField(default=False, editable=False)),
-                ('attempt', models.PositiveIntegerField(default=0, editable=False)),
-                ('worker', models.CharField(blank=True, editable=False, max_length=200)),
-                ('lease_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('started_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('file', models.FileField(upload_to=annotation.models.upload_path)),
-                ('file_name', models.CharField(max_length=255)),
-                ('imported', models.PositiveIntegerField(default=0)),
-                ('rejected', models.PositiveIntegerField(default=0)),
-                ('applied_at', models.DateTimeField(blank=True, editable=False, help_text='When its rows were written, all at once.', null=True)),
-                ('created_by', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='output_imports', to='annotation.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Waiting"),
+                            ("running", "Running"),
+                            ("finished", "Finished"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("done", models.PositiveIntegerField(default=0, editable=False)),
+                ("total", models.PositiveIntegerField(default=0, editable=False)),
+                ("message", models.CharField(blank=True, editable=False, max_length=300)),
+                ("error", models.TextField(blank=True, editable=False)),
+                ("cancel_requested", models.BooleanField(default=False, editable=False)),
+                ("attempt", models.PositiveIntegerField(default=0, editable=False)),
+                ("worker", models.CharField(blank=True, editable=False, max_length=200)),
+                ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("started_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("file", models.FileField(upload_to=annotation.models.upload_path)),
+                ("file_name", models.CharField(max_length=255)),
+                ("imported", models.PositiveIntegerField(default=0)),
+                ("rejected", models.PositiveIntegerField(default=0)),
+                (
+                    "applied_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="When its rows were written, all at once.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="output_imports",
+                        to="annotation.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='RejectedOutput',
+            name="RejectedOutput",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('row', models.PositiveIntegerField(help_text='Counted as a spreadsheet does: the header is row 1.')),
-                ('field', models.CharField(blank=True, max_length=100)),
-                ('reason', models.CharField(max_length=500)),
-                ('excerpt', models.CharField(blank=True, max_length=200)),
-                ('output_import', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rejected_rows', to='evaluation.outputimport')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "row",
+                    models.PositiveIntegerField(
+                        help_text="Counted as a spreadsheet does: the header is row 1."
+                    ),
+                ),
+                ("field", models.CharField(blank=True, max_length=100)),
+                ("reason", models.CharField(max_length=500)),
+                ("excerpt", models.CharField(blank=True, max_length=200)),
+                (
+                    "output_import",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rejected_rows",
+                        to="evaluation.outputimport",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['row', 'id'],
+                "ordering": ["row", "id"],
             },
         ),
         migrations.CreateModel(
-            name='ReviewTask',
+            name="ReviewTask",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveIntegerField(help_text="1 is this reviewer's first.")),
-                ('token', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('draft', models.JSONField(blank=True, null=True)),
-                ('draft_saved_at', models.DateTimeField(blank=True, null=True)),
-                ('tie', models.BooleanField(default=False, help_text='About the same: no output is preferred.')),
-                ('comment', models.TextField(blank=True)),
-                ('active_seconds', models.PositiveIntegerField(default=0, help_text='Seconds with the page in front and in use.')),
-                ('done_at', models.DateTimeField(blank=True, null=True)),
-                ('updated_at', models.DateTimeField(blank=True, help_text='When a finished task was last changed.', null=True)),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='review_tasks', to='annotation.item')),
-                ('reviewer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='review_tasks', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.PositiveIntegerField(help_text="1 is this reviewer's first.")),
+                ("token", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("draft", models.JSONField(blank=True, null=True)),
+                ("draft_saved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "tie",
+                    models.BooleanField(default=False, help_text="About the same: no output is preferred."),
+                ),
+                ("comment", models.TextField(blank=True)),
+                (
+                    "active_seconds",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Seconds with the page in front and in use."
+                    ),
+                ),
+                ("done_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        blank=True, help_text="When a finished task was last changed.", null=True
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        related_name="review_tasks",
+                        to="annotation.item",
+                    ),
+                ),
+                (
+                    "reviewer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="review_tasks",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['study_id', 'reviewer_id', 'position'],
+                "ordering": ["study_id", "reviewer_id", "position"],
             },
         ),
         migrations.CreateModel(
-            name='Slot',
+            name="Slot",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('text', models.TextField(help_text='The output when the study started, without white space around it.')),
-                ('position', models.PositiveSmallIntegerField(help_text='1 is output A.')),
-                ('output', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='slots', to='evaluation.output')),
-                ('task', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='evaluation.reviewtask')),
+                (
+                    "id",
+                    models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
+                ),
+                (
+                    "text",
+                    models.TextField(
+                        help_text="The output when the study started, without white space around it."
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(help_text="1 is output A.")),
+                (
+                    "output",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        related_name="slots",
+                        to="evaluation.output",
+                    ),
+                ),
+                (
+                    "task",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="slots",
+                        to="evaluation.reviewtask",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['task_id', 'position'],
+                "ordering": ["task_id", "position"],
             },
         ),
         migrations.AddField(
-            model_name='reviewtask',
-            name='preferred',
-            field=models.ForeignKey(blank=True, help_text='The better output.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='preferred_in', to='evaluation.slot'),
+            model_name="reviewtask",
+            name="preferred",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="The better output.",
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="preferred_in",
+                to="evaluation.slot",
+            ),
         ),
         migrations.CreateModel(
-            name='Rating',
+            name="Rating",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('value', models.PositiveSmallIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('criterion', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='ratings', to='evaluation.criterion')),
-                ('slot', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ratings', to='evaluation.slot')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("value", models.PositiveSmallIntegerField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "criterion",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        related_name="ratings",
+                        to="evaluation.criterion",
+                    ),
+                ),
+                (
+                    "slot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="ratings",
+                        to="evaluation.slot",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Study',
+            name="Study",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200)),
-                ('instructions', models.TextField(blank=True, help_text='Markdown. Reviewers can open it at any time.')),
-                ('status', models.CharField(choices=[('draft', 'Being set up'), ('running', 'Running'), ('closed', 'Closed')], default='draft', editable=False, max_length=10)),
-                ('seed', models.PositiveIntegerField(default=1, help_text='Decides which texts, and every order.', validators=[django.core.validators.MaxValueValidator(2147483647)])),
-                ('number_of_items', models.PositiveIntegerField(blank=True, help_text='Drawn by the seed from the texts that all systems have outputs for. Empty: all of them.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(10000)])),
-                ('chosen_ids', models.TextField(blank=True, help_text='External ids of texts, one a line, instead of drawing them.')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('started_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('closed_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('closed_by', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='studies', to='annotation.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                (
+                    "instructions",
+                    models.TextField(blank=True, help_text="Markdown. Reviewers can open it at any time."),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("draft", "Being set up"), ("running", "Running"), ("closed", "Closed")],
+                        default="draft",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "seed",
+                    models.PositiveIntegerField(
+                        default=1,
+                        help_text="Decides which texts, and every order.",
+                        validators=[django.core.validators.MaxValueValidator(2147483647)],
+                    ),
+                ),
+                (
+                    "number_of_items",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Drawn by the seed from the texts that all systems have outputs for. Empty: all of them.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(10000),
+                        ],
+                    ),
+                ),
+                (
+                    "chosen_ids",
+                    models.TextField(
+                        blank=True, help_text="External ids of texts, one a line, instead of drawing them."
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("started_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("closed_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "closed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="studies",
+                        to="annotation.project",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'studies',
-                'ordering': ['-id'],
+                "verbose_name_plural": "studies",
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='reviewtask',
-            name='study',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='evaluation.study'),
+            model_name="reviewtask",
+            name="study",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="tasks", to="evaluation.study"
+            ),
         ),
         migrations.CreateModel(
-            name='Report',
+            name="Report",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', editable=False, max_length=10)),
-                ('done', models.PositiveIntegerField(default=0, editable=False)),
-                ('total', models.PositiveIntegerField(default=0, editable=False)),
-                ('message', models.CharField(blank=True, editable=False, max_length=300)),
-                ('error', models.TextField(blank=True, editable=False)),
-                ('cancel_requested', models.BooleanField(default=False, editable=False)),
-                ('attempt', models.PositiveIntegerField(default=0, editable=False)),
-                ('worker', models.CharField(blank=True, editable=False, max_length=200)),
-                ('lease_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('started_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('seed', models.PositiveIntegerField(default=1, help_text='Of the bootstrap.')),
-                ('results', models.JSONField(blank=True, default=dict)),
-                ('figures', models.JSONField(blank=True, default=dict, help_text='Name -> SVG.')),
-                ('created_by', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='annotation.project')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reports', to='evaluation.study')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Waiting"),
+                            ("running", "Running"),
+                            ("finished", "Finished"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        editable=False,
+                        max_length=10,
+                    ),
+                ),
+                ("done", models.PositiveIntegerField(default=0, editable=False)),
+                ("total", models.PositiveIntegerField(default=0, editable=False)),
+                ("message", models.CharField(blank=True, editable=False, max_length=300)),
+                ("error", models.TextField(blank=True, editable=False)),
+                ("cancel_requested", models.BooleanField(default=False, editable=False)),
+                ("attempt", models.PositiveIntegerField(default=0, editable=False)),
+                ("worker", models.CharField(blank=True, editable=False, max_length=200)),
+                ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("started_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("seed", models.PositiveIntegerField(default=1, help_text="Of the bootstrap.")),
+                ("results", models.JSONField(blank=True, default=dict)),
+                ("figures", models.JSONField(blank=True, default=dict, help_text="Name -> SVG.")),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reports",
+                        to="annotation.project",
+                    ),
+                ),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reports",
+                        to="evaluation.study",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='criterion',
-            name='study',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='criteria', to='evaluation.study'),
+            model_name="criterion",
+            name="study",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="criteria", to="evaluation.study"
+            ),
         ),
         migrations.CreateModel(
-            name='StudyMembership',
+            name="StudyMembership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reviewers', to='evaluation.study')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='study_memberships', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "study",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reviewers",
+                        to="evaluation.study",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="study_memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['user__username'],
+                "ordering": ["user__username"],
             },
         ),
         migrations.CreateModel(
-            name='System',
+            name="System",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120)),
-                ('kind', models.CharField(choices=[('run', 'Model of a training run'), ('base', 'Base model with a prompt'), ('upload', 'Uploaded outputs')], max_length=10)),
-                ('base_model', models.CharField(blank=True, help_text='A hub id or a folder.', max_length=300)),
-                ('prompt_template', models.TextField(blank=True, help_text='The prompt, with {text} where the text goes.')),
-                ('settings', models.JSONField(blank=True, default=dict, help_text='How outputs are generated.')),
-                ('is_scratch', models.BooleanField(default=False, help_text='Made by a scratch model, which proves the pipeline and not the method.')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='systems', to='annotation.project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("run", "Model of a training run"),
+                            ("base", "Base model with a prompt"),
+                            ("upload", "Uploaded outputs"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "base_model",
+                    models.CharField(blank=True, help_text="A hub id or a folder.", max_length=300),
+                ),
+                (
+                    "prompt_template",
+                    models.TextField(blank=True, help_text="The prompt, with {text} where the text goes."),
+                ),
+                (
+                    "settings",
+                    models.JSONField(blank=True, default=dict, help_text="How outputs are generated."),
+                ),
+                (
+                    "is_scratch",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Made by a scratch model, which proves the pipeline and not the method.",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="systems",
+                        to="annotation.project",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='study',
-            name='reference',
-            field=models.ForeignKey(help_text='The others are compared with this one.', on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='evaluation.system'),
+            model_name="study",
+            name="reference",
+            field=models.ForeignKey(
+                help_text="The others are compared with this one.",
+                on_delete=django.db.models.deletion.RESTRICT,
+                related_name="+",
+                to="evaluation.system",
+            ),
         ),
         migrations.AddField(
-            model_name='study',
-            name='systems',
-            field=models.ManyToManyField(related_name='studies', to='evaluation.system'),
+            model_name="study",
+            name="systems",
+            field=models.ManyToManyField(related_name="studies", to="evaluation.system"),
         ),
         migrations.AddField(
-            model_name='output',
-            name='system',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='outputs', to='evaluation.system'),
+            model_name="output",
+            name="system",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="outputs", to="evaluation.system"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='slot',
-            constraint=models.UniqueConstraint(fields=('task', 'position'), name='slot_position_once'),
+            model_name="slot",
+            constraint=models.UniqueConstraint(fields=("task", "position"), name="slot_position_once"),
         ),
         migrations.AddConstraint(
-            model_name='slot',
-            constraint=models.UniqueConstraint(fields=('task', 'output'), name='slot_output_once'),
+            model_name="slot",
+            constraint=models.UniqueConstraint(fields=("task", "output"), name="slot_output_once"),
         ),
         migrations.AddConstraint(
-            model_name='rating',
-            constraint=models.UniqueConstraint(fields=('slot', 'criterion'), name='rating_once'),
+            model_name="rating",
+            constraint=models.UniqueConstraint(fields=("slot", "criterion"), name="rating_once"),
         ),
         migrations.AddConstraint(
-            model_name='rating',
-            constraint=models.CheckConstraint(condition=models.Q(('value__gte', 1), ('value__lte', 5)), name='rating_on_the_scale'),
+            model_name="rating",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("value__gte", 1), ("value__lte", 5)), name="rating_on_the_scale"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='reviewtask',
-            constraint=models.UniqueConstraint(fields=('study', 'reviewer', 'item'), name='review_task_once'),
+            model_name="reviewtask",
+            constraint=models.UniqueConstraint(fields=("study", "reviewer", "item"), name="review_task_once"),
         ),
         migrations.AddConstraint(
-            model_name='reviewtask',
-            constraint=models.UniqueConstraint(fields=('study', 'reviewer', 'position'), name='review_task_position_once'),
+            model_name="reviewtask",
+            constraint=models.UniqueConstraint(
+                fields=("study", "reviewer", "position"), name="review_task_position_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='reviewtask',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('done_at', None), ('preferred', None), ('tie', False)), models.Q(('done_at__isnull', False), ('preferred', None), ('tie', True)), models.Q(('done_at__isnull', False), ('preferred__isnull', False), ('tie', False)), _connector='OR'), name='review_task_done_has_preference'),
+            model_name="reviewtask",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("done_at", None), ("preferred", None), ("tie", False)),
+                    models.Q(("done_at__isnull", False), ("preferred", None), ("tie", True)),
+                    models.Q(("done_at__isnull", False), ("preferred__isnull", False), ("tie", False)),
+                    _connector="OR",
+                ),
+                name="review_task_done_has_preference",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='criterion',
-            constraint=models.UniqueConstraint(fields=('study', 'key'), name='criterion_key_once'),
+            model_name="criterion",
+            constraint=models.UniqueConstraint(fields=("study", "key"), name="criterion_key_once"),
         ),
         migrations.AddConstraint(
-            model_name='studymembership',
-            constraint=models.UniqueConstraint(fields=('study', 'user'), name='reviewer_once'),
+            model_name="studymembership",
+            constraint=models.UniqueConstraint(fields=("study", "user"), name="reviewer_once"),
         ),
         migrations.AddConstraint(
-            model_name='system',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='system_name_once'),
+            model_name="system",
+            constraint=models.UniqueConstraint(fields=("project", "name"), name="system_name_once"),
         ),
         migrations.AddIndex(
-            model_name='output',
-            index=models.Index(fields=['project', 'id'], name='output_by_project'),
+            model_name="output",
+            index=models.Index(fields=["project", "id"], name="output_by_project"),
         ),
         migrations.AddConstraint(
-            model_name='output',
-            constraint=models.UniqueConstraint(fields=('system', 'item'), name='output_once'),
+            model_name="output",
+            constraint=models.UniqueConstraint(fields=("system", "item"), name="output_once"),
         ),
     ]

@@ -1,0 +1,263 @@
+"""The lead's pages of a study: set up, invite, start, watch, close; and its report."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation import access
+from annotation.jobs import JobStatus
+from annotation.models import Role
+from annotation.pagination import page_by_id
+from evaluation import studies
+from evaluation.forms import PersonForm, StudyForm
+from evaluation.models import Report, ReviewTask, Study, StudyMembership
+from evaluation.views.jobs import job_partial
+
+READERS = (Role.LEAD, Role.TRAINER)
+
+
+@require_GET
+def index(request: HttpRequest, pk: int) -> HttpResponse:
+    """The project's studies, newest first."""
+    project = access.project_for(request.user, pk, *READERS)
+    tasks = ReviewTask.objects.filter(study=OuterRef("pk")).order_by().values("study")
+    rows = Study.objects.filter(project=project).annotate(
+        tasks_total=Coalesce(Subquery(tasks.annotate(n=Count("pk")).values("n")), 0),
+        tasks_done=Coalesce(
+            Subquery(tasks.annotate(n=Count("pk", filter=Q(done_at__isnull=False))).values("n")), 0
+        ),
+    )
+    page = page_by_id(rows, request.GET.get("after"), descending=True)
+    return render(
+        request,
+        "evaluation/studies.html",
+        {"project": project, "page": page, "may_manage": _may_manage(request.user, project.pk)},
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def create(request: HttpRequest, pk: int) -> HttpResponse:
+    """Set up a study."""
+    project = access.project_for(request.user, pk, Role.LEAD)
+    form = StudyForm(request.POST or None, project=project, user=request.user)
+    if form.is_valid():
+        try:
+            study = studies.create(project, request.user, **form.cleaned_data)
+            return redirect(study)
+        except ValidationError as error:
+            form.add_error(None, error)
+    status = 422 if form.is_bound else 200
+    return render(request, "evaluation/study_form.html", {"project": project, "form": form}, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+def change(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change a study that has not started."""
+    study = _study(request, pk, Role.LEAD)
+    if not study.is_draft:
+        messages.warning(request, "The study has started; it can no longer change.")
+        return redirect(study)
+    form = StudyForm(request.POST or None, instance=study, project=study.project, user=request.user)
+    if form.is_valid():
+        try:
+            return redirect(studies.change(study, **form.cleaned_data))
+        except ValidationError as error:
+            form.add_error(None, error)
+    context = {"project": study.project, "study": study, "form": form}
+    return render(request, "evaluation/study_form.html", context, status=422 if form.is_bound else 200)
+
+
+@require_GET
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """A study: its set-up, reviewers, progress, and the one thing to do next."""
+    study = _study(request, pk, *READERS)
+    return _detail(request, study)
+
+
+def _detail(
+    request: HttpRequest, study: Study, form: PersonForm | None = None, problems: list[str] | None = None
+) -> HttpResponse:
+    blind = studies.is_blind(request.user, study)
+    manages = _may_manage(request.user, study.project_id)
+    context: dict[str, Any] = {
+        "project": study.project,
+        "study": study,
+        "blind": blind,
+        "may_manage": manages,
+        "reviews": studies.is_reviewer(request.user, study),
+        "criteria": study.criteria.all(),
+        "rows": studies.progress(study) if manages else [],
+        "systems": [] if blind else study.systems.order_by("name"),
+        "form": form or PersonForm(),
+        "problems": problems or [],
+    }
+    context["total"] = sum(row.total for row in context["rows"])
+    context["done"] = sum(row.done for row in context["rows"])
+    if study.is_draft and manages:
+        context["ready"] = studies.readiness(study)
+    if study.is_closed:
+        context["report"] = study.reports.first()
+    status = 422 if form or problems else 200
+    return render(request, "evaluation/study.html", context, status=status)
+
+
+@require_POST
+def invite(request: HttpRequest, pk: int) -> HttpResponse:
+    """Add a reviewer by user name or e-mail address."""
+    study = _study(request, pk, Role.LEAD)
+    form = PersonForm(request.POST)
+    if form.is_valid():
+        try:
+            membership, _ = studies.invite(study, request.user, form.cleaned_data["person"])
+            messages.success(request, f"{membership.user} reviews this study.")
+            return redirect(study)
+        except ValidationError as error:
+            form.add_error("person", error.messages)
+    return _detail(request, study, form)
+
+
+@require_POST
+def remove(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take a reviewer off a study that has not started."""
+    membership = StudyMembership.objects.filter(pk=pk).select_related("study").first()
+    if membership is None:
+        raise Http404
+    study = _study(request, membership.study_id, Role.LEAD)
+    return _act(
+        request, study, lambda: studies.remove_reviewer(study, membership), "The reviewer was removed."
+    )
+
+
+@require_POST
+def start(request: HttpRequest, pk: int) -> HttpResponse:
+    """Freeze the study and let the reviewers begin."""
+    study = _study(request, pk, Role.LEAD)
+    return _act(request, study, lambda: studies.start(study), "The study has started.")
+
+
+@require_POST
+def close(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take no more ratings and compute the report."""
+    study = _study(request, pk, Role.LEAD)
+    return _act(request, study, lambda: studies.close(study, request.user), "The study is closed.")
+
+
+def _act(request: HttpRequest, study: Study, action, done: str) -> HttpResponse:
+    """Do it and go back to the study; where a rule refuses, show the study with the reasons."""
+    try:
+        action()
+    except ValidationError as error:
+        study.refresh_from_db()
+        return _detail(request, study, problems=error.messages)
+    messages.success(request, done)
+    return redirect(study)
+
+
+# The report
+
+
+@require_GET
+def report(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the study found. Before it is closed the page says why there is nothing."""
+    study = _study(request, pk, *READERS)
+    context: dict[str, Any] = {"project": study.project, "study": study}
+    if study.is_closed:
+        newest = study.reports.first()
+        finished = study.reports.filter(status=JobStatus.FINISHED).first()
+        context |= {
+            "job": newest if newest != finished else None,
+            "report": finished,
+            "may_manage": _may_manage(request.user, study.project_id),
+        }
+        if finished:
+            context |= _tables(finished.results)
+        if newest:
+            context["progress_url"] = reverse("evaluation:report-progress", args=[newest.pk])
+    return render(request, "evaluation/report.html", context)
+
+
+def _tables(results: dict[str, Any]) -> dict[str, Any]:
+    """The report's rows in the order the page shows them. Only arranges; every figure is in the results."""
+    systems = {system["id"]: system for system in results["systems"]}
+    reference = systems[results["reference"]]
+    means = {(row["system"], row["criterion"]): row for row in results["means"]}
+    shares = {row["system"]: row["share"] for row in results["preferences"]["systems"]}
+    agreement = {row["criterion"]: row for row in results["agreement"]}
+    questions = [
+        criterion
+        | {
+            "agreement": agreement[criterion["key"]],
+            "comparisons": [
+                row | {"name": systems[row["system"]]["name"]}
+                for row in results["comparisons"]
+                if row["criterion"] == criterion["key"]
+            ],
+        }
+        for criterion in results["criteria"]
+    ]
+    best = max((share["count"] for share in shares.values()), default=0)
+    return {
+        "results": results,
+        "reference": reference,
+        "systems": [
+            system
+            | {
+                "is_reference": system is reference,
+                "means": [means[system["id"], criterion["key"]] for criterion in results["criteria"]],
+                "share": shares[system["id"]],
+            }
+            for system in systems.values()
+        ],
+        "questions": questions,
+        "favourites": [
+            {"name": systems[pk]["name"], "share": share}
+            for pk, share in shares.items()
+            if best and share["count"] == best
+        ],
+        "scratch": [system["name"] for system in systems.values() if system["is_scratch"]],
+    }
+
+
+@require_POST
+def report_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Compute the report once more."""
+    study = _study(request, pk, Role.LEAD)
+    try:
+        studies.request_report(study, request.user)
+    except ValidationError as error:
+        messages.error(request, error.messages[0])
+    return redirect("evaluation:report", study.pk)
+
+
+@require_GET
+def report_progress(request: HttpRequest, pk: int) -> HttpResponse:
+    job = access.object_for(request.user, Report.objects.all(), pk, *READERS)
+    return job_partial(request, job, reverse("evaluation:report-progress", args=[job.pk]))
+
+
+@require_GET
+def report_figure(request: HttpRequest, pk: int, name: str) -> HttpResponse:
+    """A figure as a file of its own."""
+    found = access.object_for(request.user, Report.objects.select_related("study"), pk, *READERS)
+    if name not in found.figures:
+        raise Http404
+    return HttpResponse(
+        found.figures[name],
+        content_type="image/svg+xml",
+        headers={"Content-Disposition": f'attachment; filename="study-{found.study_id}-{name}.svg"'},
+    )
+
+
+def _study(request: HttpRequest, pk: int, *roles: str) -> Study:
+    return access.object_for(request.user, Study.objects.select_related("project", "reference"), pk, *roles)
+
+
+def _may_manage(user, project_id: int) -> bool:
+    return user.is_superuser or Role.LEAD in access.roles_in(user, project_id)
