@@ -1,10 +1,159 @@
 """Forms of the lead's pages. They parse; the rules are in validators and services, shared with the API."""
 
+from typing import Any
+
 from django import forms
 from django.contrib.auth import get_user_model
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+
+from annotation import exports
+from annotation.filters import label_choices, parse_label
+from annotation.models import PairStatus, Project, Role
+
+
+def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
+    """Put a service's error where the person can see it: on its field where the form has one, else on top."""
+    by_field = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
+    for field, errors in by_field.items():
+        form.add_error(field if field in form.fields else None, list(errors))
 
 
 class NameForm(forms.ModelForm):
     class Meta:
         model = get_user_model()
         fields = ["first_name", "last_name", "email"]
+
+
+class ProjectForm(forms.ModelForm):
+    class Meta:
+        model = Project
+        fields = ["name", "guidelines", "content_warning", "overlap", "lease_minutes"]
+        widgets = {
+            "name": forms.TextInput({"dir": "auto"}),
+            "guidelines": forms.Textarea({"rows": 10, "dir": "auto"}),
+            "content_warning": forms.TextInput({"dir": "auto"}),
+        }
+
+
+class DimensionForm(forms.Form):
+    """One dimension. `key` names an existing one."""
+
+    key = forms.CharField(max_length=40, required=False, widget=forms.HiddenInput)
+    name = forms.CharField(max_length=60, widget=forms.TextInput({"dir": "auto"}))
+    levels = forms.CharField(
+        max_length=400,
+        widget=forms.TextInput({"dir": "auto"}),
+        help_text="2 to 9 names, lowest first, separated by commas.",
+    )
+
+    def clean_levels(self) -> list[str]:
+        return [level.strip() for level in self.cleaned_data["levels"].split(",") if level.strip()]
+
+
+DimensionFormSet = forms.formset_factory(DimensionForm, extra=1, can_delete=True, max_num=40)
+
+
+def dimension_values(dimensions) -> list[dict[str, str]]:
+    """Initial data of the formset."""
+    return [
+        {"key": dimension["key"], "name": dimension["name"], "levels": ", ".join(dimension["levels"])}
+        for dimension in dimensions
+    ]
+
+
+def wanted_dimensions(formset) -> list[dict[str, Any]]:
+    """The dimensions of a valid formset, without those marked for removal and the empty row."""
+    return [
+        {
+            "key": form.cleaned_data["key"],
+            "name": form.cleaned_data["name"],
+            "levels": form.cleaned_data["levels"],
+        }
+        for form in formset
+        if form.cleaned_data.get("name") and not form.cleaned_data.get("DELETE")
+    ]
+
+
+class RolesForm(forms.Form):
+    roles = forms.MultipleChoiceField(
+        choices=Role.choices, widget=forms.CheckboxSelectMultiple, required=False
+    )
+
+
+class MemberForm(RolesForm):
+    person = forms.CharField(
+        label="Username or e-mail",
+        max_length=254,
+        help_text="For somebody without an account give the e-mail address: an account is made, with a link to send.",
+        widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "none"}),
+    )
+    field_order = ["person", "roles"]
+
+
+class ImportForm(forms.Form):
+    file = forms.FileField(
+        help_text="CSV (UTF-8, a header row with a column named text) or JSON Lines. Other columns that are known: "
+        "external_id, source, language, target_group; the rest is kept as metadata.",
+        error_messages={"empty": "The file is empty.", "required": "Choose a file."},
+        allow_empty_file=True,  # the service says it, for page and API alike
+    )
+    file_format = forms.ChoiceField(
+        label="Format",
+        choices=[("", "By the file's name"), ("csv", "CSV"), ("jsonl", "JSON Lines")],
+        required=False,
+    )
+    with_pairs = forms.BooleanField(
+        label="Import rewrites and labels as proposed pairs",
+        help_text="The columns safe_rewrite and those named like the project's dimensions. Otherwise they are left "
+        "out of the import.",
+        initial=True,
+        required=False,
+    )
+
+
+class ExportForm(forms.Form):
+    what = forms.ChoiceField(label="What")
+    status = forms.ChoiceField(
+        label="Pairs that are", choices=[("", "Any status"), *PairStatus.choices], required=False
+    )
+    label = forms.ChoiceField(label="With the label", required=False)
+
+    def __init__(self, *args, project: Project, kinds: list[exports.Exporter], **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.choices("what").choices = [
+            (f"{exporter.kind}:{name}", f"{exporter.title}, {exports.FORMATS[name].title}")
+            for exporter in kinds
+            for name in exporter.formats
+        ]
+        self.choices("label").choices = label_choices(project)
+
+    def choices(self, name: str) -> forms.ChoiceField:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)
+        return field
+
+    def request(self) -> dict[str, Any]:
+        """Arguments of exports.create."""
+        kind, _, file_format = self.cleaned_data["what"].partition(":")
+        filters: dict[str, Any] = {"label": parse_label(self.cleaned_data["label"])}
+        if kind == "pairs":
+            filters["status"] = self.cleaned_data["status"]
+        return {"kind": kind, "file_format": file_format, "filters": filters}
+
+
+class SettleForm(forms.Form):
+    """What a lead decides on a pair. Everything typed comes back in the page when it is refused."""
+
+    version = forms.IntegerField(widget=forms.HiddenInput)
+    chosen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    rewrite = forms.CharField(strip=False, required=False)
+    reason = forms.CharField(required=False)
+
+    def labels(self) -> dict[str, str]:
+        """The levels chosen; dimensions left undecided are absent."""
+        prefix = "label-"
+        return {
+            name[len(prefix) :]: self.data[name]
+            for name in self.data
+            if name.startswith(prefix) and self.data[name]
+        }

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the home page: `data(user)` is the template's `section`; nothing is shown where it is empty."""
+    """A part of the home page. `data(user)` becomes the template's `data`; where it is empty nothing is shown."""
 
     template: str
     data: Callable[[Any], Any]

@@ -5,9 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 
-
+from annotation import validators
 from annotation.models import Annotation, Item, Pair, PairStatus
+
+MAX_REASON_LENGTH = 2_000
 
 
 class ChangedMeanwhile(ValidationError):
@@ -93,6 +98,155 @@ def propose(item: Item) -> Pair:
     return pair
 
 
+@transaction.atomic
+def propose_early(item: Item) -> Pair:
+    """The item's pair, made from the annotations there are; one that exists already stays as it is.
+
+    Raises:
+        ValidationError: nobody has annotated the item.
+    """
+    existing = Pair.objects.filter(item=item).first()
+    return existing or propose(item)
+
+
+def propose_complete(project_id: int, batch: int = 500) -> int:
+    """Propose a pair for every complete item that has none, as after a project's overlap was lowered.
+
+    Doing it twice changes nothing. Returns how many pairs were made.
+    """
+    complete = Item.objects.filter(project_id=project_id, finished__gte=F("overlap"), finished__gt=0)
+    last, made = 0, 0
+    while items := list(
+        complete.filter(pk__gt=last, pair=None).order_by("pk").only("pk", "project_id")[:batch]
+    ):
+        for item in items:
+            with transaction.atomic():
+                propose(item)
+        last, made = items[-1].pk, made + len(items)
+    return made
+
+
 def settled(item: Item) -> bool:
     """Whether a lead has approved or rejected the item's pair."""
     return Pair.objects.filter(item=item).exclude(status=PairStatus.PROPOSED).exists()
+
+
+# Settling
+
+
+@transaction.atomic
+def approve(
+    pair: Pair, user, *, version: int, rewrite: str, labels: dict[str, str], chosen: int | None = None
+) -> Pair:
+    """Settle a pair with this rewrite and these labels.
+
+    Args:
+        version: the pair's version that this person saw. labels: may lack dimensions that stay undecided.
+        chosen: id of the annotation whose rewrite was taken, edited or not.
+
+    Raises:
+        ValidationError: keyed by field. ChangedMeanwhile: the pair is not as this person saw it.
+    """
+    locked = _unchanged(pair, version)
+    errors: dict[str, Any] = {}
+    if not isinstance(rewrite, str) or not rewrite.strip():
+        errors["rewrite"] = "An approved pair needs a rewrite."
+    else:
+        rewrite = validators.normalise_text(rewrite)
+        _collect(errors, "rewrite", validators.check_rewrite, rewrite)
+    levels = {dimension.key: dimension.levels for dimension in locked.project.dimensions.all()}
+    _collect(errors, "labels", validators.check_labels, labels, levels, complete=False)
+    if chosen is not None and not Annotation.objects.filter(pk=chosen, item=locked.item_id).exists():
+        errors["chosen"] = "The chosen rewrite is not one of this text's annotations."
+    if errors:
+        raise ValidationError(errors)
+    locked.rewrite, locked.labels, locked.chosen_id, locked.reason = rewrite, labels, chosen, ""
+    return _settle(locked, user, PairStatus.APPROVED)
+
+
+@transaction.atomic
+def reject(pair: Pair, user, *, version: int, reason: str) -> Pair:
+    """Settle that a text gets no pair, and say why.
+
+    Raises:
+        ValidationError: keyed by field. ChangedMeanwhile: the pair is not as this person saw it.
+    """
+    locked = _unchanged(pair, version)
+    if not isinstance(reason, str) or not reason.strip():
+        raise ValidationError({"reason": "Say why the pair is rejected; the annotators' work stays."})
+    validators.check_storable(reason, "The reason")
+    if len(reason) > MAX_REASON_LENGTH:
+        raise ValidationError(
+            {"reason": f"The reason has {len(reason):,} characters; the limit is {MAX_REASON_LENGTH:,}."}
+        )
+    locked.reason = reason.strip()
+    return _settle(locked, user, PairStatus.REJECTED)
+
+
+@transaction.atomic
+def reopen(pair: Pair, user, *, version: int) -> Pair:
+    """Back to proposed, with the rewrite and labels it was settled with.
+
+    Raises:
+        ChangedMeanwhile: the pair is not as this person saw it.
+    """
+    locked = _locked(pair)
+    if locked.version != version or locked.status == PairStatus.PROPOSED:
+        raise ChangedMeanwhile(locked)
+    locked.status, locked.reason, locked.settled_at = PairStatus.PROPOSED, "", None
+    locked.version += 1
+    locked.save()
+    return locked
+
+
+def _locked(pair: Pair) -> Pair:
+    return (
+        Pair.objects.select_for_update(of=("self",)).select_related("project", "settled_by").get(pk=pair.pk)
+    )
+
+
+def _unchanged(pair: Pair, version: int) -> Pair:
+    locked = _locked(pair)
+    if locked.version != version or locked.status != PairStatus.PROPOSED:
+        raise ChangedMeanwhile(locked)
+    return locked
+
+
+def _collect(errors: dict[str, Any], field: str, rule, *args, **kwargs) -> None:
+    try:
+        rule(*args, **kwargs)
+    except ValidationError as error:
+        errors[field] = error.messages
+
+
+def _settle(pair: Pair, user, status: PairStatus) -> Pair:
+    pair.status, pair.settled_by, pair.settled_at = status, user, timezone.now()
+    pair.version += 1
+    pair.save()
+    return pair
+
+
+# The queue
+
+
+def in_order(pairs: "QuerySet[Pair]", status: str) -> "QuerySet[Pair]":
+    """Pairs of one status: proposed ones with the most disagreement first, settled ones newest first."""
+    order = ("-disagreement", "pk") if status == PairStatus.PROPOSED else ("-pk",)
+    return pairs.filter(status=status).order_by(*order)
+
+
+def following(pairs: "QuerySet[Pair]", place: Pair, status: str) -> "QuerySet[Pair]":
+    """Those that come after `place` in the order of `in_order`, whatever status it has by now."""
+    if status == PairStatus.PROPOSED:
+        after = Q(disagreement__lt=place.disagreement) | Q(disagreement=place.disagreement, pk__gt=place.pk)
+    else:
+        after = Q(pk__lt=place.pk)
+    return in_order(pairs.filter(after), status)
+
+
+def preceding(pairs: "QuerySet[Pair]", place: Pair, status: str) -> "QuerySet[Pair]":
+    """Those that come before `place`, the nearest first."""
+    if status == PairStatus.PROPOSED:
+        before = Q(disagreement__gt=place.disagreement) | Q(disagreement=place.disagreement, pk__lt=place.pk)
+        return pairs.filter(before, status=status).order_by("disagreement", "-pk")
+    return pairs.filter(status=status, pk__gt=place.pk).order_by("pk")

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from annotation import exports, imports, jobs, work
+from annotation import exports, imports, jobs, pairs, work
 from annotation.models import Export, ItemImport
 
 
@@ -14,6 +14,11 @@ def execute_import(pk: int) -> None:
 @shared_task(name="annotation.execute_export")
 def execute_export(pk: int) -> None:
     jobs.execute(Export.objects, pk, exports.run)
+
+
+@shared_task(name="annotation.propose_complete")
+def propose_complete(project_id: int) -> None:
+    pairs.propose_complete(project_id)
 
 
 @shared_task(name="annotation.requeue_silent_jobs")

@@ -2,18 +2,34 @@
 
 from django.urls import path
 
-from annotation.views import annotate, projects
+from annotation.views import annotate, items, jobs, pairs, projects
 
 app_name = "annotation"
 urlpatterns = [
     path("", projects.index, name="home"),
+    path("projects/new/", projects.create, name="new-project"),
     path("projects/<int:pk>/", projects.overview, name="project"),
-    path("projects/<int:pk>/items/", projects.overview, name="items"),
-    path("items/<int:pk>/", projects.overview, name="item"),
-    path("projects/<int:pk>/pairs/", projects.overview, name="pairs"),
-    path("pairs/<int:pk>/", projects.overview, name="pair"),
-    path("imports/<int:pk>/", projects.overview, name="import"),
-    path("exports/<int:pk>/", projects.overview, name="export"),
+    path("projects/<int:pk>/edit/", projects.edit, name="edit-project"),
+    path("projects/<int:pk>/members/", projects.members, name="members"),
+    path("projects/<int:pk>/members/<int:user_pk>/", projects.member, name="member"),
+    # Texts
+    path("projects/<int:pk>/items/", items.items, name="items"),
+    path("items/<int:pk>/", items.item, name="item"),
+    path("items/<int:pk>/settle/", items.settle_now, name="settle-now"),
+    # Pairs
+    path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
+    path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    # Imports and exports
+    path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
+    path("imports/<int:pk>/", jobs.import_page, name="import"),
+    path("imports/<int:pk>/progress/", jobs.import_progress, name="import-progress"),
+    path("imports/<int:pk>/cancel/", jobs.import_cancel, name="import-cancel"),
+    path("imports/<int:pk>/rejected.csv", jobs.import_rejected, name="import-rejected"),
+    path("projects/<int:pk>/exports/", jobs.export_list, name="exports"),
+    path("exports/<int:pk>/", jobs.export_page, name="export"),
+    path("exports/<int:pk>/progress/", jobs.export_progress, name="export-progress"),
+    path("exports/<int:pk>/cancel/", jobs.export_cancel, name="export-cancel"),
+    path("exports/<int:pk>/download/", jobs.export_download, name="export-download"),
     # Annotators
     path("projects/<int:pk>/annotate/", annotate.annotate, name="annotate"),
     path("assignments/<int:pk>/draft/", annotate.draft, name="draft"),

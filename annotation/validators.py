@@ -62,6 +62,18 @@ def check_levels(levels: Any) -> None:
         raise ValidationError("A level's name has at most 40 characters.")
 
 
+def clean_levels(levels: Any) -> list[str]:
+    """Levels without the blanks around them, checked. Raises ValidationError."""
+    if isinstance(levels, (list, tuple)):
+        levels = [level.strip() if isinstance(level, str) else level for level in levels]
+    check_levels(levels)
+    for level in levels:
+        check_storable(level, "A level's name")
+        if "," in level:
+            raise ValidationError(f"The level {level!r} holds a comma, which separates levels.")
+    return levels
+
+
 def check_labels(labels: Any, levels_by_key: Mapping[str, list[str]], *, complete: bool) -> None:
     """Raise ValidationError unless every label is a level of a dimension of the project.
 

@@ -11,6 +11,7 @@
       : `The server answered with an error (${status}). Nothing you typed is lost; try again in a moment.`);
   });
   document.addEventListener("htmx:afterOnLoad", () => { const b = banner(); if (b) b.hidden = true; });
+  document.addEventListener("focusin", (event) => { if (event.target.matches("[data-select]")) event.target.select(); });
   document.addEventListener("submit", (event) => {
     const question = event.submitter?.dataset.confirm || event.target.dataset.confirm;
     if (question && !window.confirm(question)) event.preventDefault();

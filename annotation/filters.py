@@ -1,0 +1,111 @@
+"""Filters of lists, shared by pages and API."""
+
+import django_filters
+from django import forms
+from django.db.models import F, Q, QuerySet
+
+from annotation.models import Annotation, Export, Item, ItemImport, Pair, PairStatus, Project
+
+
+def label_choices(project: Project) -> list:
+    """Every level of every dimension, for a select: value "bias:high", grouped by dimension."""
+    groups = [
+        (
+            dimension.name,
+            [(f"{dimension.key}:{level}", f"{dimension.name}: {level}") for level in dimension.levels],
+        )
+        for dimension in project.dimensions.all()
+    ]
+    return [("", "Any label"), *groups]
+
+
+def parse_label(value: str) -> dict[str, str]:
+    """ "bias:high" as {"bias": "high"}; anything else is no label."""
+    key, separator, level = value.partition(":")
+    return {key: level} if separator else {}
+
+
+class LabelFilter(django_filters.CharFilter):
+    """`dimension:level`, for example bias:high."""
+
+    def filter(self, queryset: QuerySet, value: str) -> QuerySet:
+        return queryset.filter(labels__contains=parse_label(value)) if value else queryset
+
+
+class ProjectFilterSet(django_filters.FilterSet):
+    # A number, not a choice: a choice would tell which projects exist.
+    project = django_filters.NumberFilter(field_name="project_id", label="Project")
+
+
+class ItemFilter(ProjectFilterSet):
+    STATES = (
+        ("untouched", "Not begun"),
+        ("open", "Wants annotators"),
+        ("complete", "Complete"),
+        ("unsettled", "Complete, not settled"),
+    )
+    q = django_filters.CharFilter(
+        method="search", label="Search", max_length=200, widget=forms.TextInput({"type": "search"})
+    )
+    state = django_filters.ChoiceFilter(
+        choices=STATES, method="in_state", label="Progress", empty_label="Any progress"
+    )
+
+    class Meta:
+        model = Item
+        fields = ["external_id", "language", "source", "target_group"]
+
+    def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(Q(text__icontains=value) | Q(external_id__icontains=value))
+
+    def in_state(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        if value == "untouched":
+            return queryset.filter(taken=0, finished=0)
+        if value == "open":
+            return queryset.filter(finished__lt=F("overlap"))
+        queryset = queryset.filter(finished__gte=F("overlap"))
+        if value == "unsettled":
+            queryset = queryset.filter(Q(pair=None) | Q(pair__status=PairStatus.PROPOSED))
+        return queryset
+
+
+class PairFilter(ProjectFilterSet):
+    q = django_filters.CharFilter(
+        method="search", label="Search", max_length=200, widget=forms.TextInput({"type": "search"})
+    )
+    label = LabelFilter(label="Label")
+
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+
+    class Meta:
+        model = Pair
+        fields = ["status"]
+
+    def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(
+            Q(item__text__icontains=value)
+            | Q(item__external_id__icontains=value)
+            | Q(rewrite__icontains=value)
+        )
+
+
+class AnnotationFilter(ProjectFilterSet):
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+    annotator = django_filters.CharFilter(field_name="annotator__username", label="Username")
+    label = LabelFilter(label="Label")
+
+    class Meta:
+        model = Annotation
+        fields: list[str] = []
+
+
+class ImportFilter(ProjectFilterSet):
+    class Meta:
+        model = ItemImport
+        fields = ["status"]
+
+
+class ExportFilter(ProjectFilterSet):
+    class Meta:
+        model = Export
+        fields = ["status", "kind"]

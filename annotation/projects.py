@@ -1,0 +1,355 @@
+"""Setting up a project: its fields, dimensions, overlap and people."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.tokens import default_token_generator
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.db.models import Count, F, Q, Sum, Value
+from django.db.models.functions import Greatest
+from django.urls import reverse
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+from django.utils.text import slugify
+
+from annotation import jobs, validators
+from annotation.models import (
+    Annotation,
+    Assignment,
+    AssignmentState,
+    Dimension,
+    Invitation,
+    Item,
+    Membership,
+    Pair,
+    Project,
+    Role,
+    default_dimensions,
+)
+
+MAX_DIMENSIONS = 12
+# Columns of imports and exports, which a dimension's column must not be taken for.
+RESERVED_KEYS = frozenset(
+    "id item text external_id source language target_group target_groups metadata rewrite safe_rewrite comment spans "
+    "annotator status disagreement reason revision active_seconds created_at updated_at settled_by settled_at "
+    "suggestion_shown imported_rewrite instruction input output row".split()
+)
+
+
+@transaction.atomic
+def create(*, user, dimensions: Iterable[Mapping[str, Any]] | None = None, **values: Any) -> Project:
+    """A project with its dimensions, and the person who makes it as its lead.
+
+    Args:
+        dimensions: {"key", "name", "levels"} each, the key optional; the four of both papers when None.
+        values: fields of Project.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    project = Project(created_by=user, **values)
+    project.full_clean()
+    project.save()
+    _set_dimensions(project, default_dimensions() if dimensions is None else dimensions)
+    Membership.objects.create(project=project, user=user, role=Role.LEAD)
+    return project
+
+
+@transaction.atomic
+def change(
+    project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None = None, **values: Any
+) -> Project:
+    """Change a project's fields and, when given, its dimensions: those not named any more are removed.
+
+    A changed overlap holds for the items too: a lower one never goes below what an item already has, a higher one
+    opens finished items again.
+
+    Raises:
+        ValidationError: keyed by field; a dimension or level that is in use cannot go.
+    """
+    # The lock keeps an import from giving its items the overlap of before.
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    overlap = project.overlap
+    for name, value in values.items():
+        setattr(project, name, value)
+    project.full_clean()
+    project.save()
+    if dimensions is not None:
+        _set_dimensions(project, dimensions)
+    if project.overlap != overlap:
+        Item.objects.filter(project=project).exclude(
+            overlap=Greatest(Value(project.overlap), F("taken"))
+        ).update(overlap=Greatest(Value(project.overlap), F("taken")))
+    if project.overlap < overlap:
+        transaction.on_commit(lambda: _propose_complete(project))
+    return project
+
+
+def _propose_complete(project: Project) -> None:
+    from annotation import tasks
+
+    jobs.send(tasks.propose_complete, project.pk)
+
+
+# Dimensions
+
+
+def _set_dimensions(project: Project, wanted: Iterable[Mapping[str, Any]]) -> None:
+    wanted = [_clean_dimension(project, dict(values)) for values in wanted]
+    keys = [values["key"] for values in wanted]
+    if not wanted:
+        raise ValidationError({"dimensions": "A project needs at least one dimension."})
+    if len(wanted) > MAX_DIMENSIONS:
+        raise ValidationError({"dimensions": f"A project has at most {MAX_DIMENSIONS} dimensions."})
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValidationError({"dimensions": f"Two dimensions have the same key: {', '.join(twice)}."})
+    known = {dimension.key: dimension for dimension in project.dimensions.all()}
+    problems = [problem for key in known if key not in keys if (problem := _used(project, known[key], None))]
+    for values in wanted:
+        if (dimension := known.get(values["key"])) is not None:
+            gone = [level for level in dimension.levels if level not in values["levels"]]
+            problems += [problem for level in gone if (problem := _used(project, dimension, level))]
+    if problems:
+        raise ValidationError({"dimensions": problems})
+    project.dimensions.exclude(key__in=keys).delete()
+    for position, values in enumerate(wanted):
+        Dimension.objects.update_or_create(
+            project=project,
+            key=values["key"],
+            defaults={"name": values["name"], "levels": values["levels"], "position": position},
+        )
+
+
+def _clean_dimension(project: Project, values: dict[str, Any]) -> dict[str, Any]:
+    name = values.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise ValidationError({"dimensions": "A dimension needs a name."})
+    name = name.strip()
+    validators.check_storable(name, "A dimension's name")
+    key = values.get("key") or slugify(name).replace("-", "_")[:40]
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", key):
+        raise ValidationError(
+            {
+                "dimensions": f"{name[:60]}: the key {str(key)[:40]!r} must be lower-case letters, digits and "
+                "underscores, starting with a letter. It is the dimension's column in exports."
+            }
+        )
+    if key in RESERVED_KEYS:
+        raise ValidationError({"dimensions": f"{key!r} is the name of another column; choose another key."})
+    try:
+        levels = validators.clean_levels(values.get("levels"))
+        Dimension(project=project, key=key, name=name, levels=levels).clean_fields(exclude=["project"])
+    except ValidationError as error:
+        raise ValidationError({"dimensions": [f"{name[:60]}: {text}" for text in error.messages]}) from None
+    return {"key": key, "name": name, "levels": levels}
+
+
+def _used(project: Project, dimension: Dimension, level: str | None) -> str | None:
+    """Why a level (or, with None, the whole dimension) cannot go; None when nothing uses it."""
+    if level is None:
+        used, what = Q(labels__has_key=dimension.key), dimension.name
+        imported = Q(imported_labels__has_key=dimension.key)
+    else:
+        used, what = Q(labels__contains={dimension.key: level}), f"{dimension.name}: the level {level!r}"
+        imported = Q(imported_labels__contains={dimension.key: level})
+    annotations = Annotation.objects.filter(used, project=project).count()
+    pairs = Pair.objects.filter(used | imported, project=project).count()
+    if not annotations and not pairs:
+        return None
+    return (
+        f"{what} is in use by {_number(annotations, 'annotation')} and {_number(pairs, 'pair')}, so it can be neither "
+        "removed nor renamed."
+    )
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# People
+
+
+def add_member(project: Project, person: str, roles: Iterable[str], *, invited_by) -> Any:
+    """Give a person roles in the project, by username or e-mail, and return the account.
+
+    An e-mail that no account has makes one, without a password; its invitation link lets its owner set one.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    roles = _clean_roles(roles)
+    with transaction.atomic():
+        user = find_or_invite(person, invited_by=invited_by)
+        if Membership.objects.filter(project=project, user=user).exists():
+            raise ValidationError(
+                {"person": f"{user} is a member already. Change the roles in the list instead."}
+            )
+        Membership.objects.bulk_create(Membership(project=project, user=user, role=role) for role in roles)
+    return user
+
+
+def find_or_invite(person: str, *, invited_by) -> Any:
+    """The account with this username or e-mail; for an unknown e-mail a new one, with an Invitation.
+
+    Raises:
+        ValidationError: keyed by `person`.
+    """
+    people = get_user_model().objects
+    person = person.strip()
+    validators.check_storable(person, "The name")
+    found = people.filter(username=person).first()
+    if found is None and "@" in person:
+        matches = list(people.filter(email__iexact=person)[:2])
+        if len(matches) > 1:
+            raise ValidationError(
+                {"person": f"Several accounts have the address {person}. Give the username."}
+            )
+        found = matches[0] if matches else None
+    if found is not None:
+        if not found.is_active:
+            raise ValidationError({"person": f"The account {found} is closed. An administrator can open it."})
+        return found
+    if "@" not in person:
+        raise ValidationError(
+            {
+                "person": f"No account has the name {person[:150]!r}. To invite somebody new, give their e-mail address."
+            }
+        )
+    try:
+        validate_email(person)
+    except ValidationError:
+        raise ValidationError({"person": f"{person[:150]!r} is not an e-mail address."}) from None
+    user = get_user_model()(username=person, email=person)
+    user.set_unusable_password()
+    try:
+        user.full_clean(exclude=["password"])
+    except ValidationError as error:
+        raise ValidationError({"person": error.messages}) from None
+    user.save()
+    Invitation.objects.create(user=user, invited_by=invited_by)
+    return user
+
+
+def invitation_path(user, viewer) -> str | None:
+    """The address where an invited person sets a password; only for whoever invited them, and only until then.
+
+    Anybody who has the address can take the account, so no other lead is shown it.
+    """
+    invitation = Invitation.objects.filter(user=user).first()
+    if invitation is None or user.has_usable_password() or invitation.invited_by_id != viewer.pk:
+        return None
+    uid = urlsafe_base64_encode(force_bytes(user.pk))
+    return reverse("invitation", args=[uid, default_token_generator.make_token(user)])
+
+
+@transaction.atomic
+def set_roles(project: Project, user, roles: Iterable[str]) -> None:
+    """Replace a member's roles. Without any, the person is no member any more; texts they hold go back at once.
+
+    Raises:
+        ValidationError: the project would have no lead.
+    """
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two leads may not remove each other
+    roles = set(roles) and _clean_roles(roles)
+    members = Membership.objects.filter(project=project)
+    if Role.LEAD not in roles and not members.filter(role=Role.LEAD).exclude(user=user).exists():
+        raise ValidationError({"roles": f"{user} is the project's last lead. Make somebody else lead first."})
+    members.filter(user=user).exclude(role__in=roles).delete()
+    Membership.objects.bulk_create(
+        (Membership(project=project, user=user, role=role) for role in roles), ignore_conflicts=True
+    )
+    if Role.ANNOTATOR not in roles:
+        held = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.HELD)
+        held.update(state=AssignmentState.EXPIRED)
+
+
+def remove_member(project: Project, user) -> None:
+    """Take all roles away; what the person annotated stays.
+
+    Raises:
+        ValidationError: the person is the last lead.
+    """
+    set_roles(project, user, [])
+
+
+def _clean_roles(roles: Iterable[str]) -> set[str]:
+    chosen = set(roles)
+    if not chosen:
+        raise ValidationError({"roles": "Choose at least one role."})
+    if unknown := chosen - set(Role.values):
+        raise ValidationError(
+            {"roles": f"{sorted(unknown)[0][:40]!r} is no role; choose from {', '.join(Role.values)}."}
+        )
+    return chosen
+
+
+# How far it is
+
+
+def progress(project_ids: Iterable[int]) -> dict[int, dict[str, int]]:
+    """Items, complete items, finished and needed annotations per project; one query for all."""
+    rows = (
+        Item.objects.filter(project__in=list(project_ids))
+        .values("project_id")
+        .annotate(
+            items=Count("pk"),
+            complete=Count("pk", filter=Q(finished__gte=F("overlap"))),
+            finished_annotations=Sum("finished"),
+            needed_annotations=Sum("overlap"),
+        )
+        .order_by()
+    )
+    return {row.pop("project_id"): row for row in rows}
+
+
+NO_PROGRESS = {"items": 0, "complete": 0, "finished_annotations": 0, "needed_annotations": 0}
+
+
+def level_counts(project: Project) -> list[dict[str, Any]]:
+    """How often annotators chose each level: per dimension its name and [{"level", "count", "percent"}]."""
+    counts: dict[tuple[str, str], int] = {}
+    # As many groups as combinations of levels, however many annotations.
+    for row in Annotation.objects.filter(project=project).values("labels").annotate(n=Count("pk")).order_by():
+        for key, level in row["labels"].items():
+            counts[key, level] = counts.get((key, level), 0) + row["n"]
+    found = []
+    for dimension in project.dimensions.all():
+        per_level = [counts.get((dimension.key, level), 0) for level in dimension.levels]
+        total = sum(per_level)
+        found.append(
+            {
+                "key": dimension.key,
+                "name": dimension.name,
+                "total": total,
+                "levels": [
+                    {"level": level, "count": count, "percent": round(100 * count / total) if total else 0}
+                    for level, count in zip(dimension.levels, per_level, strict=True)
+                ],
+            }
+        )
+    return found
+
+
+def people(project: Project) -> list[dict[str, Any]]:
+    """Members by name, with their roles and how much they have annotated. For leads only."""
+    members: dict[int, dict[str, Any]] = {}
+    for row in Membership.objects.filter(project=project).select_related("user__invitation__invited_by"):
+        member = members.setdefault(
+            row.user_id, {"user": row.user, "roles": [], "annotations": 0, "skipped": 0}
+        )
+        member["roles"].append(row.role)
+    done = (
+        Annotation.objects.filter(project=project).values("annotator_id").annotate(n=Count("pk")).order_by()
+    )
+    for row in done:
+        if row["annotator_id"] in members:
+            members[row["annotator_id"]]["annotations"] = row["n"]
+    skipped = Assignment.objects.filter(project=project, state=AssignmentState.SKIPPED)
+    for row in skipped.values("annotator_id").annotate(n=Count("pk")).order_by():
+        if row["annotator_id"] in members:
+            members[row["annotator_id"]]["skipped"] = row["n"]
+    return list(members.values())

@@ -1,0 +1,56 @@
+"""How two texts differ, and where marks lie, as data that templates render."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from django import template
+
+register = template.Library()
+
+MAX_COMPARISONS = 1_000_000  # words times words; beyond this the changed middle is shown as replaced
+
+
+@register.simple_tag
+def word_diff(before: str, after: str) -> list[tuple[str, str]]:
+    """[("equal" | "delete" | "insert", text)]: joined without deletions they are `after`, but for white space."""
+    old, new = _words(before), _words(after)
+    old_keys, new_keys = [word.strip() for word in old], [word.strip() for word in new]
+    shorter = min(len(old), len(new))
+    start = next((i for i in range(shorter) if old_keys[i] != new_keys[i]), shorter)
+    shorter -= start
+    end = next((i for i in range(shorter) if old_keys[-1 - i] != new_keys[-1 - i]), shorter)
+    parts = [("equal", start, start)]
+    middle_old, middle_new = old_keys[start : len(old) - end], new_keys[start : len(new) - end]
+    if len(middle_old) * len(middle_new) > MAX_COMPARISONS:
+        parts += [("delete", len(middle_old), 0), ("insert", 0, len(middle_new))]
+    else:
+        for what, i1, i2, j1, j2 in difflib.SequenceMatcher(None, middle_old, middle_new).get_opcodes():
+            if what == "equal":
+                parts.append((what, i2 - i1, j2 - j1))
+            else:
+                parts += [("delete", i2 - i1, 0), ("insert", 0, j2 - j1)]
+    parts.append(("equal", end, end))
+    found, i, j = [], 0, 0
+    for what, from_old, from_new in parts:
+        words = old[i : i + from_old] if what == "delete" else new[j : j + from_new]
+        i, j = i + from_old, j + from_new
+        if words:
+            found.append((what, "".join(words)))
+    return found
+
+
+def _words(text: str) -> list[str]:
+    """Words with the white space that follows them."""
+    return re.findall(r"\S+\s*|^\s+", text)
+
+
+@register.simple_tag
+def marked(text: str, spans: Iterable[Mapping[str, int]]) -> list[tuple[bool, str]]:
+    """[(whether it is marked, text)]: the whole text in order. Spans are in code points and do not overlap."""
+    found, place = [], 0
+    for span in sorted(spans, key=lambda span: span["start"]):
+        found += [(False, text[place : span["start"]]), (True, text[span["start"] : span["end"]])]
+        place = span["end"]
+    found.append((False, text[place:]))
+    return [part for part in found if part[1]]

@@ -1,0 +1,112 @@
+// The pair's and the text's page: take over a rewrite, see its differences live, decide by keyboard.
+(() => {
+  "use strict";
+  const $ = (id) => document.getElementById(id);
+  const store = {
+    get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
+    set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* private window */ } },
+  };
+  let rewrite, timer, untouched;
+
+  function showDiff() {
+    const parts = rewrite.value.trim()
+      ? Diff.diffWordsWithSpace($("text").textContent, rewrite.value, { timeout: 150 }) : [];
+    $("diff").replaceChildren(...(parts || []).map((part) => {
+      const element = document.createElement(part.added ? "ins" : part.removed ? "del" : "span");
+      element.textContent = part.value;
+      return element;
+    }));
+  }
+
+  // Through the editing command, so that Ctrl+Z brings back what was there.
+  function use(source) {
+    rewrite.focus();
+    rewrite.select();
+    if (!document.execCommand("insertText", false, source.dataset.rewrite)) rewrite.value = source.dataset.rewrite;
+    $("chosen").value = source.dataset.use;
+    rewrite.blur();
+    untouched = false;
+    showChosen();
+    showDiff();
+  }
+
+  function showChosen() {
+    const chosen = $("chosen").value;
+    for (const source of document.querySelectorAll("[data-use]")) {
+      const mine = chosen !== "" && source.dataset.use === chosen;
+      source.closest("article")?.classList.toggle("chosen", mine);
+      if (mine) {
+        const edited = rewrite.value.replace(/\r\n/g, "\n") !== source.dataset.rewrite;
+        $("chosen-state").textContent = `from ${source.closest("article").querySelector("h2").textContent.trim()}${edited ? ", edited" : ""}`;
+      }
+    }
+    if (!chosen) $("chosen-state").textContent = "";
+  }
+
+  function toggleBlur() {
+    const blurred = document.body.classList.toggle("blurred");
+    store.set("redress-blur", blurred ? "yes" : "no");
+    $("hide")?.setAttribute("aria-pressed", String(blurred));
+  }
+
+  const press = (id) => $(id)?.click();
+  const openRejection = () => { const box = $("rejection"); if (box) { box.open = true; $("reason").focus(); } };
+  const openHelp = () => { const help = $("help"); if (help && !help.open) help.showModal(); };
+
+  document.addEventListener("keydown", (event) => {
+    if (document.querySelector("dialog[open]")) return;
+    const target = event.target;
+    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+      if (!$("settle")) return;
+      event.preventDefault();
+      press(target.id === "reason" ? "reject" : "approve");
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])")) {
+      if (event.key === "Escape") { target.blur(); }
+      return;
+    }
+    if (store.get("redress-single-keys") === "no") return;
+    if (/^[0-9]$/.test(event.key)) {
+      const sources = [...document.querySelectorAll(".annotation")];
+      const source = event.key === "0"
+        ? document.querySelector("[data-use='']") : sources[Number(event.key) - 1]?.querySelector("[data-use]");
+      if (source) { event.preventDefault(); use(source); }
+      return;
+    }
+    const actions = {
+      a: () => press("approve"), r: openRejection, j: () => press("next"), k: () => press("previous"),
+      e: () => rewrite?.focus(), h: toggleBlur, "?": openHelp,
+    };
+    if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
+  });
+
+  document.addEventListener("click", (event) => {
+    const source = event.target.closest("[data-use]");
+    if (source && rewrite) { event.preventDefault(); use(source); }
+    if (event.target.closest("#hide")) toggleBlur();
+    if (event.target.closest("[data-open=help]")) openHelp();
+    if (event.target.id === "single-keys") store.set("redress-single-keys", event.target.checked ? "yes" : "no");
+  });
+
+  window.addEventListener("beforeunload", (event) => { if (rewrite && !untouched) event.preventDefault(); });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.body.classList.toggle("blurred", store.get("redress-blur") === "yes");
+    $("hide")?.setAttribute("aria-pressed", String(document.body.classList.contains("blurred")));
+    if ($("single-keys")) $("single-keys").checked = store.get("redress-single-keys") !== "no";
+    rewrite = $("settle") ? $("rewrite") : null;
+    untouched = true;
+    if (!rewrite) return;
+    rewrite.addEventListener("input", () => {
+      untouched = false;
+      clearTimeout(timer);
+      timer = setTimeout(() => { showChosen(); showDiff(); }, 120);
+    });
+    $("reason").addEventListener("input", () => { untouched = false; });
+    $("settle").addEventListener("submit", () => { untouched = true; }); // leaving is wanted now
+    showChosen();
+    showDiff();
+  });
+})();
