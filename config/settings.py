@@ -201,6 +201,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {  # several models have a `status`
+        "JobStatus": "annotation.jobs.JobStatus",
+        "StudyStatus": "evaluation.models.StudyStatus",
+    },
 }
 
 LOGGING = {

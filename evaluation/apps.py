@@ -5,12 +5,13 @@ class EvaluationConfig(AppConfig):
     name = "evaluation"
 
     def ready(self) -> None:
-        from annotation import home
+        from annotation import exports, home
         from annotation.models import Role
         from annotation.templatetags.site import NAVIGATION
-        from evaluation import studies
+        from evaluation import ratings, studies
 
         readers = frozenset({Role.LEAD, Role.TRAINER})
         NAVIGATION.append(("Systems", "evaluation:systems", readers))
         NAVIGATION.append(("Studies", "evaluation:studies", readers))
         home.SECTIONS.append(home.Section("evaluation/_home.html", studies.home_section))
+        exports.register(ratings.EXPORTER)

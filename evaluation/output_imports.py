@@ -6,9 +6,6 @@ cannot be read as a whole imports nothing; a row that cannot be used is rejected
 others are imported.
 """
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -17,12 +14,14 @@ from django.core.files import File
 from django.db import connection, transaction
 from django.utils import timezone
 
-from annotation import validators
+from annotation import rows, validators
 from annotation.jobs import JobError
 from annotation.models import Project
+from annotation.rows import Rejected, Row
 from evaluation.models import OutputImport
 
 REQUIRED = ("system", "output")
+COLUMNS = ("external_id", "text", *REQUIRED)
 BATCH = 2_000
 
 STAGED = """
@@ -126,8 +125,7 @@ def upload(project: Project, user, file: File) -> OutputImport:
     if file.size > settings.MAX_UPLOAD_BYTES:
         limit = settings.MAX_UPLOAD_BYTES // (1024 * 1024)
         raise ValidationError({"file": f"The file is larger than {limit} MB. Split it."})
-    name = (file.name or "outputs.csv")[-255:]
-    validators.check_storable(name, "The file's name")
+    name = rows.storable((file.name or "")[-255:], 255) or "outputs.csv"
     with transaction.atomic():
         job = OutputImport.objects.create(project=project, created_by=user, file=file, file_name=name)
         job.queue(tasks.execute_output_import)
@@ -149,28 +147,41 @@ def run(job: OutputImport) -> dict[str, Any]:
             _stage(job, cursor)
             return _apply(job, cursor)
         finally:
-            if not connection.needs_rollback:
+            if connection.is_usable() and not connection.needs_rollback:
                 cursor.execute("DROP TABLE IF EXISTS staged_output")
 
 
 def _stage(job: OutputImport, cursor) -> None:
-    """Copy the file into the staging table, batch by batch, so that progress is seen and memory stays
-    small.
-    """
-    batch: list[tuple[Any, ...]] = []
-    count = 0
-    with job.file.open("rb") as file:
-        for number, cells in read_rows(file):
-            batch.append((number, *_checked(cells)))
+    """Copy the file into the staging table, batch by batch: progress is seen and memory stays small."""
+    try:
+        stored = job.file.open("rb")
+    except FileNotFoundError:
+        raise JobError("The uploaded file is gone from the storage. Upload it again.") from None
+    with stored:
+        job.report(0, message="Reading the file")
+        total = rows.check_encoding(stored.file, "csv")
+        reader = rows.Reader(stored.file, "csv", REQUIRED, COLUMNS)
+        batch: list[tuple[Any, ...]] = []
+        count = 0
+        for row in reader:
+            if not count and isinstance(row, Row):
+                _check_columns(row)
+            batch.append((row.row, *_checked(row)))
             count += 1
             if len(batch) == BATCH:
                 _copy(cursor, batch)
                 batch.clear()
-                job.report(file.tell(), job.file.size, f"{count:,} rows read")
+                job.report(reader.line, total, f"{count:,} rows read")
         if not count:
             raise JobError("The file has a header and no rows.")
         _copy(cursor, batch)
-        job.report(job.file.size, job.file.size, f"{count:,} rows read, writing")
+        job.report(total, total, f"{count:,} rows read, writing")
+
+
+def _check_columns(row: Row) -> None:
+    if not {"external_id", "text"} & set(row.values):
+        found = ", ".join(name[:40] for name in list(row.values)[:20])
+        raise JobError(f"There is no column 'external_id' or 'text'. The header has: {found}.")
 
 
 def _copy(cursor, batch: list[tuple[Any, ...]]) -> None:
@@ -180,19 +191,16 @@ def _copy(cursor, batch: list[tuple[Any, ...]]) -> None:
             copy.write_row(row)
 
 
-def _checked(cells: dict[str, str] | str) -> tuple[str, ...]:
+def _checked(row: Row | Rejected) -> tuple[str, ...]:
     """A row's external id, text, system, output, and what is wrong with it: field, reason, excerpt."""
-    if isinstance(cells, str):
-        return "", "", "", "", "", cells, ""
-    row = {
-        name: validators.normalise_text(cells.get(name, "")) for name in ("external_id", "text", *REQUIRED)
-    }
-    row["external_id"], row["system"] = row["external_id"].strip(), row["system"].strip()
-    field, reason = _wrong(row)
+    if isinstance(row, Rejected):
+        return "", "", "", "", row.field, row.reason, rows.storable(row.excerpt, 200)
+    values = {name: validators.normalise_text(row.values.get(name, "")) for name in COLUMNS}
+    values["external_id"], values["system"] = values["external_id"].strip(), values["system"].strip()
+    field, reason = _wrong(values)
     if reason:
-        excerpt = row[field].encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
-        return "", "", "", "", field, reason, excerpt[:200]
-    return row["external_id"], row["text"], row["system"], row["output"], "", "", ""
+        return "", "", "", "", field, reason, rows.storable(values[field], 200)
+    return values["external_id"], values["text"], values["system"], values["output"], "", "", ""
 
 
 def _wrong(row: dict[str, str]) -> tuple[str, str]:
@@ -235,55 +243,3 @@ def _apply(job: OutputImport, cursor) -> dict[str, Any]:
         OutputImport.objects.filter(pk=job.pk).update(**results)
     rejected = f", {results['rejected']:,} rejected" if results["rejected"] else ""
     return results | {"message": f"{imported:,} outputs imported{rejected}"}
-
-
-def read_rows(file) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """The rows of a CSV file in UTF-8, with their number as a spreadsheet counts (the header is row 1).
-
-    Yields column name -> cell, or a sentence where the row does not fit the header. Blank lines are passed
-    over.
-
-    Raises:
-        JobError: the file is no CSV in UTF-8, or lacks a column; the message says where and what to do.
-    """
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
-    number = 0
-    try:
-        header: list[str] | None = None
-        for number, cells in enumerate(reader, start=1):
-            if not any(cells):
-                continue
-            if header is None:
-                header = [name.strip() for name in cells]
-                _check_header(header)
-            elif len(cells) != len(header):
-                yield (
-                    number,
-                    f"The row has {len(cells)} cells, the header {len(header)}. Check its quotes and commas.",
-                )
-            else:
-                yield number, dict(zip(header, cells, strict=True))
-        if header is None:
-            raise JobError("The file is empty.")
-    except UnicodeDecodeError as error:
-        raise JobError(
-            f"The file is not in UTF-8: after row {number} there is a byte that cannot be read "
-            f"({error.object[error.start]:#04x}). Save it again as “CSV UTF-8”."
-        ) from None
-    except csv.Error as error:
-        raise JobError(f"Row {number + 1} cannot be read as CSV ({error}). Check its quotes.") from None
-    finally:
-        text.detach()
-
-
-def _check_header(header: list[str]) -> None:
-    found = ", ".join(name[:60] or "(no name)" for name in header[:20])
-    missing = [name for name in REQUIRED if name not in header]
-    if not {"external_id", "text"} & set(header):
-        missing.insert(0, "external_id (or text)")
-    if missing:
-        raise JobError(f"The column {' and '.join(missing)} is missing. The file has: {found}.")
-    for name in ("external_id", "text", *REQUIRED):
-        if header.count(name) > 1:
-            raise JobError(f"The column {name} is there twice. Remove one.")

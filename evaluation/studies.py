@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
-from annotation import validators
+from annotation import projects, validators
 from annotation.models import Item, Project
 from annotation.work import clean_seconds
 from evaluation.models import (
@@ -116,35 +115,18 @@ def _locked_draft(study: Study) -> Study:
 
 
 @transaction.atomic
-def invite(study: Study, user, name: str) -> tuple[StudyMembership, bool]:
-    """Make a person a reviewer, by user name or e-mail address; an unknown address gets an account and an
-    invitation.
-
-    Returns:
-        The membership, and whether the account is new (it needs an invitation link then).
+def invite(study: Study, user, person: str) -> StudyMembership:
+    """Make a person a reviewer, by user name or e-mail. An unknown e-mail gets an account and an invitation.
 
     Raises:
-        ValidationError: nobody has this name, it has started, or the person is a reviewer already.
+        ValidationError: keyed by `person`; or the study has started.
     """
     _locked_draft(study)
-    person, is_new = find_or_invite(name)
-    membership, created = StudyMembership.objects.get_or_create(study=study, user=person)
+    found = projects.find_or_invite(person, invited_by=user)
+    membership, created = StudyMembership.objects.get_or_create(study=study, user=found)
     if not created:
-        raise ValidationError({"person": f"{person} is a reviewer already."})
-    return membership, is_new
-
-
-def find_or_invite(name: str):
-    """The account with this user name or e-mail address."""
-    name = name.strip()
-    validators.check_storable(name, "The name")
-    people = get_user_model().objects.filter(is_active=True)
-    found = people.filter(username=name)[:2] or people.filter(email__iexact=name, email__gt="")[:2]
-    if len(found) == 1:
-        return found[0], False
-    if len(found) > 1:
-        raise ValidationError({"person": f"Several people have the address {name}; give the user name."})
-    raise ValidationError({"person": f"Nobody here has the user name or address {name[:100]!r}."})
+        raise ValidationError({"person": f"{found} is a reviewer already."})
+    return membership
 
 
 @transaction.atomic

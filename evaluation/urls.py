@@ -23,6 +23,7 @@ urlpatterns = [
     path("studies/<int:pk>/start/", studies.start, name="study-start"),
     path("studies/<int:pk>/close/", studies.close, name="study-close"),
     path("study-reviewers/<int:pk>/remove/", studies.remove, name="study-remove-reviewer"),
+    path("studies/<int:pk>/ratings/", studies.export_ratings, name="ratings"),
     path("studies/<int:pk>/report/", studies.report, name="report"),
     path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
     path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),

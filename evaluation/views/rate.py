@@ -90,7 +90,7 @@ def _posted(request: HttpRequest) -> dict[str, Any]:
         kind, _, rest = name.partition(":")
         if kind == RATING:
             slot, _, key = rest.partition(":")
-            ratings.setdefault(slot, {})[key] = int(value) if value in "123456789" else value
+            ratings.setdefault(slot, {})[key] = int(value) if value in set("123456789") else value
     return {
         "ratings": ratings,
         "preferred": request.POST.get("preferred", ""),

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access
+from annotation import access, exports, projects
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from annotation.pagination import page_by_id
@@ -93,19 +93,29 @@ def _detail(
         "may_manage": manages,
         "reviews": studies.is_reviewer(request.user, study),
         "criteria": study.criteria.all(),
-        "rows": studies.progress(study) if manages else [],
+        "rows": [
+            {"progress": row, "link": _invitation_link(request, row.user)} for row in studies.progress(study)
+        ]
+        if manages
+        else [],
         "systems": [] if blind else study.systems.order_by("name"),
         "form": form or PersonForm(),
         "problems": problems or [],
     }
-    context["total"] = sum(row.total for row in context["rows"])
-    context["done"] = sum(row.done for row in context["rows"])
+    context["total"] = sum(row["progress"].total for row in context["rows"])
+    context["done"] = sum(row["progress"].done for row in context["rows"])
     if study.is_draft and manages:
         context["ready"] = studies.readiness(study)
     if study.is_closed:
         context["report"] = study.reports.first()
     status = 422 if form or problems else 200
     return render(request, "evaluation/study.html", context, status=status)
+
+
+def _invitation_link(request: HttpRequest, person) -> str | None:
+    """Where a new reviewer sets a password, for whoever invited them and until they have."""
+    path = None if person.has_usable_password() else projects.invitation_path(person, request.user)
+    return request.build_absolute_uri(path) if path else None
 
 
 @require_POST
@@ -115,11 +125,13 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
     form = PersonForm(request.POST)
     if form.is_valid():
         try:
-            membership, _ = studies.invite(study, request.user, form.cleaned_data["person"])
+            membership = studies.invite(study, request.user, form.cleaned_data["person"])
             messages.success(request, f"{membership.user} reviews this study.")
             return redirect(study)
         except ValidationError as error:
-            form.add_error("person", error.messages)
+            form.add_error(
+                None if "person" not in getattr(error, "error_dict", {}) else "person", error.messages
+            )
     return _detail(request, study, form)
 
 
@@ -158,6 +170,22 @@ def _act(request: HttpRequest, study: Study, action, done: str) -> HttpResponse:
         return _detail(request, study, problems=error.messages)
     messages.success(request, done)
     return redirect(study)
+
+
+@require_POST
+def export_ratings(request: HttpRequest, pk: int) -> HttpResponse:
+    """Write the ratings of a closed study to a file."""
+    study = _study(request, pk, *READERS)
+    wanted = request.POST.get("format", "csv")
+    try:
+        return redirect(
+            exports.create(
+                study.project, request.user, kind="ratings", file_format=wanted, filters={"study": study.pk}
+            )
+        )
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("evaluation:report", study.pk)
 
 
 # The report
