@@ -1,7 +1,7 @@
 """Files written from a project's rows, by exporters that each application registers.
 
-Rows come from a server-side cursor and go to a temporary file, then to the storage, so memory stays constant. Columns
-are documented in docs/formats.md and do not change silently.
+Rows come from a server-side cursor and go to a temporary file, then to the storage, so memory stays constant.
+Columns are documented in docs/formats.md and do not change silently.
 """
 
 import csv
@@ -23,7 +23,7 @@ from annotation.models import Annotation, Export, Pair, PairStatus, Project, Rol
 
 CHUNK = 2_000  # rows fetched, and written between two reports
 
-# What an Alpaca row asks the model to do. Part of the format (docs/formats.md): changing it changes training data.
+# What an Alpaca row asks for. Part of the format (docs/formats.md): changing it changes training data.
 ALPACA_INSTRUCTION = "Rewrite the text so that it is free of bias, toxicity and harm. Keep its meaning."
 
 
@@ -46,7 +46,7 @@ class Exporter:
 
     rows: yields dicts in file order, for the export's format and filters. columns: the CSV's header.
     count: how many rows to expect, for the progress bar. roles: who may make and download it.
-    clean: checks and returns the filters. allow: raises PermissionDenied or ValidationError for more than roles.
+    clean: checks and returns the filters. allow: raises PermissionDenied or ValidationError beyond roles.
     """
 
     kind: str
@@ -148,7 +148,7 @@ def download_name(export: Export) -> str:
 
 
 def spreadsheet_cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe in front."""
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
     if isinstance(value, (dict, list)):
         value = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -84,7 +84,7 @@ class MemberForm(RolesForm):
     person = forms.CharField(
         label="Username or e-mail",
         max_length=254,
-        help_text="For somebody without an account give the e-mail address: an account is made, with a link to send.",
+        help_text="For somebody without an account give the e-mail address: you get a link to send them.",
         widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "none"}),
     )
     field_order = ["person", "roles"]
@@ -92,8 +92,7 @@ class MemberForm(RolesForm):
 
 class ImportForm(forms.Form):
     file = forms.FileField(
-        help_text="CSV (UTF-8, a header row with a column named text) or JSON Lines. Other columns that are known: "
-        "external_id, source, language, target_group; the rest is kept as metadata.",
+        help_text="CSV (UTF-8, with a header row) or JSON Lines.",
         error_messages={"empty": "The file is empty.", "required": "Choose a file."},
         allow_empty_file=True,  # the service says it, for page and API alike
     )
@@ -104,8 +103,7 @@ class ImportForm(forms.Form):
     )
     with_pairs = forms.BooleanField(
         label="Import rewrites and labels as proposed pairs",
-        help_text="The columns safe_rewrite and those named like the project's dimensions. Otherwise they are left "
-        "out of the import.",
+        help_text="From the columns safe_rewrite and those named like the dimensions. Otherwise left out.",
         initial=True,
         required=False,
     )

@@ -1,8 +1,8 @@
-"""Texts from uploaded CSV and JSON Lines files: read, checked and staged row by row, then written all at once.
+"""Texts from uploaded CSV and JSON Lines files: read, checked and staged row by row, then written at once.
 
 Rows are staged in temporary tables through COPY, so that progress can be seen and memory stays constant. One
-transaction then rejects what is there already and inserts the rest, and notes on the job that it was applied: a file
-is imported whole or not at all, and once, whatever happens to the worker.
+transaction then rejects what is there already and inserts the rest, and notes on the job that it was applied:
+a file is imported whole or not at all, and once, whatever happens to the worker.
 """
 
 import json
@@ -22,7 +22,10 @@ from annotation.rows import Rejected, Row
 BATCH = 2_000  # rows between two reports
 SHORT_COLUMNS = ("external_id", "source", "language", "target_group")
 COLUMNS = ("text", *SHORT_COLUMNS, "safe_rewrite")
-MAX_LENGTHS = {name: Item._meta.get_field(name).max_length or 0 for name in SHORT_COLUMNS}
+MAX_LENGTHS: dict[str, int] = {
+    name: Item._meta.get_field(name).max_length or 0  # type: ignore[union-attr]
+    for name in SHORT_COLUMNS
+}
 MAX_METADATA = 200_000  # characters of JSON
 
 TABLES = """
@@ -37,13 +40,15 @@ DROP = "DROP TABLE IF EXISTS staged_item, staged_rejection"
 TWICE_IN_FILE = """
 WITH gone AS (
     DELETE FROM staged_item staged
-    USING (SELECT external_id, min(row) AS first FROM staged_item GROUP BY external_id HAVING count(*) > 1) twice
+    USING (
+        SELECT external_id, min(row) AS first FROM staged_item GROUP BY external_id HAVING count(*) > 1
+    ) twice
     WHERE staged.external_id = twice.external_id AND staged.row > twice.first
     RETURNING staged.row, staged.external_id, staged.text, twice.first
 )
 INSERT INTO staged_rejection
-SELECT row, 'external_id', 'Row ' || first || ' of this file has the same external_id “' || external_id || '”.',
-    left(text, 200)
+SELECT row, 'external_id',
+    'Row ' || first || ' of this file has the same external_id “' || external_id || '”.', left(text, 200)
 FROM gone
 """
 IN_PROJECT = """
@@ -53,14 +58,17 @@ WITH gone AS (
     RETURNING staged.row, staged.external_id, staged.text, item.id, item.created_at
 )
 INSERT INTO staged_rejection
-SELECT row, 'external_id', 'The project has a text with the external_id “' || external_id || '” already: text '
-    || id || ', imported on ' || to_char(created_at, 'YYYY-MM-DD') || '.', left(text, 200)
+SELECT row, 'external_id',
+    'The project has a text with the external_id “' || external_id || '” already: text ' || id
+    || ', imported on ' || to_char(created_at, 'YYYY-MM-DD') || '.', left(text, 200)
 FROM gone
 """
 NEW_ITEMS = """
-INSERT INTO annotation_item (project_id, external_id, text, source, language, target_group, metadata, overlap, taken,
-    finished, created_at)
-SELECT %(project)s, external_id, text, source, language, target_group, metadata, %(overlap)s, 0, 0, %(now)s
+INSERT INTO annotation_item
+    (project_id, external_id, text, source, language, target_group, metadata, overlap, taken, finished,
+    created_at)
+SELECT
+    %(project)s, external_id, text, source, language, target_group, metadata, %(overlap)s, 0, 0, %(now)s
 FROM staged_item ORDER BY row
 """
 NEW_PAIRS = """
@@ -73,7 +81,8 @@ WHERE rewrite <> '' OR labels <> '{}' ORDER BY row
 """
 REJECTED_ROWS = """
 INSERT INTO annotation_rejectedrow (item_import_id, row, field, reason, excerpt)
-SELECT %(job)s, row, left(field, 100), left(reason, 500), left(excerpt, 200) FROM staged_rejection ORDER BY row
+SELECT %(job)s, row, left(field, 100), left(reason, 500), left(excerpt, 200)
+FROM staged_rejection ORDER BY row
 """
 
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import connection, models, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class JobQuerySet(models.QuerySet):
             .update(
                 status=JobStatus.RUNNING,
                 lease_until=now + lease(),
-                started_at=models.functions.Coalesce("started_at", now),
+                started_at=Coalesce("started_at", now),
                 attempt=F("attempt") + 1,
                 worker=socket.gethostname(),
                 error="",
@@ -72,7 +73,7 @@ class JobQuerySet(models.QuerySet):
         """As ProjectScopedQuerySet.visible_to, for jobs with a `project`."""
         from annotation.models import ProjectScopedQuerySet
 
-        return ProjectScopedQuerySet.visible_to(self, user, *roles)
+        return ProjectScopedQuerySet.visible_to(self, user, *roles)  # type: ignore[arg-type]
 
 
 def lease() -> timedelta:
@@ -195,7 +196,7 @@ def heartbeat(job: Job) -> Iterator[threading.Event]:
         thread.join()
 
 
-def execute(queryset: JobQuerySet, pk: int, work: Callable[[Any], dict[str, Any] | None]) -> None:
+def execute(queryset: Any, pk: int, work: Callable[[Any], dict[str, Any] | None]) -> None:
     """Claim a job and do its work, once, and record how it ended.
 
     `work(job)` returns the result columns to store with the end, or None. A JobError fails the job with its message;

@@ -24,7 +24,7 @@ class ChangedMeanwhile(ValidationError):
         else:
             what = "This pair has changed since you opened it."
         super().__init__(
-            f"{what} Nothing of yours was saved; what you wrote is still below. Look at the new state, then decide.",
+            f"{what} Nothing of yours was saved; what you wrote is still below. Look again, then decide.",
             code="changed_meanwhile",
         )
 
@@ -43,9 +43,9 @@ def majority(votes: Iterable[str]) -> str | None:
 def summarise(annotations: Sequence[Annotation]) -> dict[str, Any]:
     """What annotators of one item agree on, as fields of Pair.
 
-    labels: the majority per dimension, absent where the first place is shared. disagreement: the share of dimensions,
-    among those that anybody judged, on which they are not unanimous. rewrite, chosen: the rewrite that most wrote
-    alike, else the first one that is not empty.
+    labels: the majority per dimension, absent where the first place is shared. disagreement: the share of
+    dimensions, among those that anybody judged, on which they are not unanimous. rewrite, chosen: the rewrite
+    that most wrote alike, else the first one that is not empty.
     """
     keys = dict.fromkeys(key for annotation in annotations for key in annotation.labels)
     votes = {key: [a.labels[key] for a in annotations if key in a.labels] for key in keys}
@@ -65,9 +65,9 @@ def summarise(annotations: Sequence[Annotation]) -> dict[str, Any]:
 
 
 def propose(item: Item) -> Pair:
-    """Make the item's pair from its annotations, or refresh it while it is proposed. Call inside a transaction.
+    """Make the item's pair from its annotations, or refresh it while it is proposed. Needs a transaction.
 
-    A settled pair is left alone. A pair that a lead had settled and reopened keeps the lead's rewrite and labels.
+    A settled pair is left alone. One that a lead reopened keeps the lead's rewrite and labels.
 
     Raises:
         ValidationError: nobody has annotated the item.

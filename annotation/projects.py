@@ -9,7 +9,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import Count, F, Q, Sum, Value
+from django.db.models import Count, F, Q, QuerySet, Sum, Value
 from django.db.models.functions import Greatest
 from django.urls import reverse
 from django.utils.encoding import force_bytes
@@ -33,11 +33,12 @@ from annotation.models import (
 
 MAX_DIMENSIONS = 12
 # Columns of imports and exports, which a dimension's column must not be taken for.
-RESERVED_KEYS = frozenset(
-    "id item text external_id source language target_group target_groups metadata rewrite safe_rewrite comment spans "
-    "annotator status disagreement reason revision active_seconds created_at updated_at settled_by settled_at "
-    "suggestion_shown imported_rewrite instruction input output row".split()
-)
+RESERVED_KEYS = {
+    *("id", "item", "row", "text", "external_id", "source", "language", "target_group", "target_groups"),
+    *("metadata", "rewrite", "safe_rewrite", "comment", "spans", "annotator", "status", "disagreement"),
+    *("reason", "revision", "active_seconds", "created_at", "updated_at", "settled_by", "settled_at"),
+    *("project", "suggestion_shown", "instruction", "input", "output"),
+}
 
 
 @transaction.atomic
@@ -65,8 +66,8 @@ def change(
 ) -> Project:
     """Change a project's fields and, when given, its dimensions: those not named any more are removed.
 
-    A changed overlap holds for the items too: a lower one never goes below what an item already has, a higher one
-    opens finished items again.
+    A changed overlap holds for the items too: a lower one never goes below what an item already has, a
+    higher one opens finished items again.
 
     Raises:
         ValidationError: keyed by field; a dimension or level that is in use cannot go.
@@ -134,8 +135,8 @@ def _clean_dimension(project: Project, values: dict[str, Any]) -> dict[str, Any]
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", key):
         raise ValidationError(
             {
-                "dimensions": f"{name[:60]}: the key {str(key)[:40]!r} must be lower-case letters, digits and "
-                "underscores, starting with a letter. It is the dimension's column in exports."
+                "dimensions": f"{name[:60]}: the key {str(key)[:40]!r} must be lower-case letters, digits "
+                "and underscores, starting with a letter. It is the dimension's column in exports."
             }
         )
     if key in RESERVED_KEYS:
@@ -161,8 +162,8 @@ def _used(project: Project, dimension: Dimension, level: str | None) -> str | No
     if not annotations and not pairs:
         return None
     return (
-        f"{what} is in use by {_number(annotations, 'annotation')} and {_number(pairs, 'pair')}, so it can be neither "
-        "removed nor renamed."
+        f"{what} is in use by {_number(annotations, 'annotation')} and {_number(pairs, 'pair')}, "
+        "so it can be neither removed nor renamed."
     )
 
 
@@ -216,7 +217,8 @@ def find_or_invite(person: str, *, invited_by) -> Any:
     if "@" not in person:
         raise ValidationError(
             {
-                "person": f"No account has the name {person[:150]!r}. To invite somebody new, give their e-mail address."
+                "person": f"No account has the name {person[:150]!r}. To invite somebody new, give their "
+                "e-mail address."
             }
         )
     try:
@@ -235,7 +237,7 @@ def find_or_invite(person: str, *, invited_by) -> Any:
 
 
 def invitation_path(user, viewer) -> str | None:
-    """The address where an invited person sets a password; only for whoever invited them, and only until then.
+    """The address where an invited person sets a password; only for whoever invited them, and until then.
 
     Anybody who has the address can take the account, so no other lead is shown it.
     """
@@ -248,7 +250,7 @@ def invitation_path(user, viewer) -> str | None:
 
 @transaction.atomic
 def set_roles(project: Project, user, roles: Iterable[str]) -> None:
-    """Replace a member's roles. Without any, the person is no member any more; texts they hold go back at once.
+    """Replace a member's roles. Without any, the person is no member any more; what they hold goes back.
 
     Raises:
         ValidationError: the project would have no lead.
@@ -303,7 +305,8 @@ def progress(project_ids: Iterable[int]) -> dict[int, dict[str, int]]:
         )
         .order_by()
     )
-    return {row.pop("project_id"): row for row in rows}
+    found: list[Any] = list(rows)
+    return {row["project_id"]: {name: row[name] for name in NO_PROGRESS} for row in found}
 
 
 NO_PROGRESS = {"items": 0, "complete": 0, "finished_annotations": 0, "needed_annotations": 0}
@@ -342,14 +345,11 @@ def people(project: Project) -> list[dict[str, Any]]:
             row.user_id, {"user": row.user, "roles": [], "annotations": 0, "skipped": 0}
         )
         member["roles"].append(row.role)
-    done = (
-        Annotation.objects.filter(project=project).values("annotator_id").annotate(n=Count("pk")).order_by()
-    )
-    for row in done:
-        if row["annotator_id"] in members:
-            members[row["annotator_id"]]["annotations"] = row["n"]
+    done = Annotation.objects.filter(project=project)
     skipped = Assignment.objects.filter(project=project, state=AssignmentState.SKIPPED)
-    for row in skipped.values("annotator_id").annotate(n=Count("pk")).order_by():
-        if row["annotator_id"] in members:
-            members[row["annotator_id"]]["skipped"] = row["n"]
+    counts: list[tuple[str, QuerySet]] = [("annotations", done), ("skipped", skipped)]
+    for name, rows in counts:
+        for person, count in rows.order_by().values_list("annotator").annotate(n=Count("pk")):
+            if person in members:
+                members[person][name] = count
     return list(members.values())

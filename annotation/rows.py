@@ -1,7 +1,7 @@
 """Reads rows from uploaded CSV and JSON Lines files, in constant memory, with row numbers people can find.
 
-A file that cannot be read as a whole raises Unreadable with a sentence that says where and what to do. A single row
-that cannot be read comes back as Rejected, and reading goes on.
+A file that cannot be read as a whole raises Unreadable with a sentence that says where and what to do. A
+single row that cannot be read comes back as Rejected, and reading goes on.
 """
 
 import codecs
@@ -46,7 +46,7 @@ class Row:
 
 
 def check_encoding(file: BinaryIO, file_format: str) -> int:
-    """Raise Unreadable unless the whole file is UTF-8. Returns its number of lines; the file is at its start again."""
+    """Raise Unreadable unless the whole file is UTF-8. Returns its number of lines and rewinds it."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = lines = 0
     last = b"\n"
@@ -161,15 +161,13 @@ class Reader:
             self.line += 1
             if len(line) == MAX_LINE and not line.endswith(("\n", "\r")):
                 raise Unreadable(
-                    f"Line {self.line:,} has more than {MAX_LINE:,} characters. Is it a CSV file? Nothing was imported."
+                    f"Line {self.line:,} has more than {MAX_LINE:,} characters. Is this a CSV file?"
                 )
             yield line
 
     def _columns(self, cells: list[str]) -> list[str]:
         if "\x00" in "".join(cells):
-            raise Unreadable(
-                "The header holds null bytes; the file looks like UTF-16. Save it as UTF-8 and try again."
-            )
+            raise Unreadable("The header holds null bytes; the file looks like UTF-16. Save it as UTF-8.")
         names = [name.strip() for name in cells]
         names = [name.lower() if name.lower() in self.known else name for name in names]
         names = [name or f"column_{position}" for position, name in enumerate(names, 1)]

@@ -1,7 +1,8 @@
 """REST routes of the annotation application."""
 
-from annotation.api import work
+from annotation.api import items, jobs, pairs, projects, work
 
 
 def register(router) -> None:
-    work.register(router)
+    for part in (projects, items, pairs, jobs, work):
+        part.register(router)

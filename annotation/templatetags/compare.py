@@ -13,25 +13,26 @@ MAX_COMPARISONS = 1_000_000  # words times words; beyond this the changed middle
 
 @register.simple_tag
 def word_diff(before: str, after: str) -> list[tuple[str, str]]:
-    """[("equal" | "delete" | "insert", text)]: joined without deletions they are `after`, but for white space."""
+    """[("equal" | "delete" | "insert", text)]; without the deletions, joined, they are `after`."""
     old, new = _words(before), _words(after)
     old_keys, new_keys = [word.strip() for word in old], [word.strip() for word in new]
     shorter = min(len(old), len(new))
     start = next((i for i in range(shorter) if old_keys[i] != new_keys[i]), shorter)
     shorter -= start
     end = next((i for i in range(shorter) if old_keys[-1 - i] != new_keys[-1 - i]), shorter)
-    parts = [("equal", start, start)]
+    parts: list[tuple[str, int, int]] = [("equal", start, start)]
     middle_old, middle_new = old_keys[start : len(old) - end], new_keys[start : len(new) - end]
     if len(middle_old) * len(middle_new) > MAX_COMPARISONS:
         parts += [("delete", len(middle_old), 0), ("insert", 0, len(middle_new))]
     else:
-        for what, i1, i2, j1, j2 in difflib.SequenceMatcher(None, middle_old, middle_new).get_opcodes():
-            if what == "equal":
-                parts.append((what, i2 - i1, j2 - j1))
+        for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, middle_old, middle_new).get_opcodes():
+            if tag == "equal":
+                parts.append((tag, i2 - i1, j2 - j1))
             else:
                 parts += [("delete", i2 - i1, 0), ("insert", 0, j2 - j1)]
     parts.append(("equal", end, end))
-    found, i, j = [], 0, 0
+    found: list[tuple[str, str]] = []
+    i = j = 0
     for what, from_old, from_new in parts:
         words = old[i : i + from_old] if what == "delete" else new[j : j + from_new]
         i, j = i + from_old, j + from_new
@@ -47,7 +48,7 @@ def _words(text: str) -> list[str]:
 
 @register.simple_tag
 def marked(text: str, spans: Iterable[Mapping[str, int]]) -> list[tuple[bool, str]]:
-    """[(whether it is marked, text)]: the whole text in order. Spans are in code points and do not overlap."""
+    """[(whether it is marked, text)]: the whole text. Spans are in code points and do not overlap."""
     found, place = [], 0
     for span in sorted(spans, key=lambda span: span["start"]):
         found += [(False, text[place : span["start"]]), (True, text[span["start"] : span["end"]])]

@@ -1,5 +1,7 @@
 """Accounts: one's own page and API token, and whether the server is well."""
 
+from typing import Any
+
 import redis
 from django.conf import settings
 from django.contrib import messages
@@ -23,9 +25,10 @@ NEW_TOKEN = "new_token"  # noqa: S105 - the session's key, not a secret
 @never_cache
 def account(request: HttpRequest) -> HttpResponse:
     """One's own name, password and API token. A new token is shown once, right after it was made."""
-    person = get_user_model().objects.get(pk=request.user.pk)
+    user: Any = request.user
+    person = get_user_model().objects.get(pk=user.pk)
     if request.method == "POST" and request.POST.get("action") == "token":
-        request.session[NEW_TOKEN] = renew_token(request.user)
+        request.session[NEW_TOKEN] = renew_token(user)
         return redirect("account")
     form = NameForm(request.POST if request.method == "POST" else None, instance=person)
     if request.method == "POST" and form.is_valid():
@@ -35,7 +38,7 @@ def account(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "new_token": request.session.pop(NEW_TOKEN, None),
-        "token_made": Token.objects.filter(user_id=request.user.pk).values_list("created", flat=True).first(),
+        "token_made": Token.objects.filter(user=user).values_list("created", flat=True).first(),
     }
     return render(request, "account.html", context, status=422 if form.is_bound else 200)
 

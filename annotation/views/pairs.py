@@ -91,7 +91,7 @@ def pair(request: HttpRequest, pk: int) -> HttpResponse:
     form = SettleForm(request.POST)
     try:
         if not form.is_valid():
-            raise ValidationError(form.errors.get_json_data())  # only hidden fields can be at fault
+            raise ValidationError([text for texts in form.errors.values() for text in texts])
         done = _decide(request, found, form)
     except ValidationError as error:
         found.refresh_from_db()
@@ -139,6 +139,7 @@ def _show(
         Annotation.objects.filter(item=found.item_id).select_related("annotator").order_by("pk")
     )
     comparison = compare(found.item, annotations, found.project.dimensions.all())
+    typed: dict[str, Any]
     if form is not None:
         typed = {
             "rewrite": request.POST.get("rewrite", ""),

@@ -38,7 +38,8 @@ def index(request: HttpRequest) -> HttpResponse:
     page = page_by_id(Project.objects.visible_to(request.user), request.GET.get("after"), descending=True)
     keys = [project.pk for project in page]
     roles: dict[int, list[str]] = {}
-    for membership in Membership.objects.filter(user_id=request.user.pk, project__in=keys):
+    user: Any = request.user
+    for membership in Membership.objects.filter(user=user, project__in=keys):
         roles.setdefault(membership.project_id, []).append(membership.get_role_display())
     progress = projects.progress(keys)
     context = {

@@ -63,11 +63,17 @@ def lines(*objects):
 def test_a_csv_becomes_items_with_the_projects_overlap(project):
     job = run(
         project,
-        "\ufeffexternal_id,Text,source,language,target_group,topic\r\na-1,They are lazy.,forum,en,neighbours,work\r\n",
+        "\ufeffexternal_id,Text,source,language,target_group,topic\r\n"
+        "a-1,They are lazy.,forum,en,neighbours,work\r\n",
     )
     item = project.items.get()
     assert (job.status, job.imported, job.rejected) == (JobStatus.FINISHED, 1, 0)
-    assert (item.external_id, item.text, item.source, item.language) == ("a-1", "They are lazy.", "forum", "en")
+    assert (item.external_id, item.text, item.source, item.language) == (
+        "a-1",
+        "They are lazy.",
+        "forum",
+        "en",
+    )
     assert (item.target_group, item.metadata, item.overlap) == ("neighbours", {"topic": "work"}, 3)
     assert job.message == "1 text imported, 0 rows rejected."
 
@@ -75,7 +81,16 @@ def test_a_csv_becomes_items_with_the_projects_overlap(project):
 def test_json_lines_keep_the_types_of_metadata(project):
     job = run(
         project,
-        lines({"text": "They lie.", "external_id": 7, "tags": ["a", 1], "score": 0.5, "seen": True, "none": None}),
+        lines(
+            {
+                "text": "They lie.",
+                "external_id": 7,
+                "tags": ["a", 1],
+                "score": 0.5,
+                "seen": True,
+                "none": None,
+            }
+        ),
         "texts.jsonl",
     )
     item = project.items.get()
@@ -120,13 +135,18 @@ def test_rows_that_cannot_be_used_are_listed_and_the_others_imported(project):
     long_id = "i" * 201
     job = run(
         project,
-        f"text,external_id,language\ngood,a,en\n  ,b,en\nalso good,c,en\ntoo,many,cells,here\nx,{long_id},en\n"
+        f"text,external_id,language\ngood,a,en\n  ,b,en\n"
+        f"also good,c,en\ntoo,many,cells,here\nx,{long_id},en\n"
         f"y,d,{'l' * 36}\n{'z' * 100_001},e,en\nnull\x00byte,f,en\n",
     )
     assert list(project.items.values_list("text", flat=True)) == ["good", "also good"]
     assert rejections(job) == [
         (3, "text", "The text is empty."),
-        (5, "", "The row has 4 cells, but the header names 3 columns. Put quotes around cells that hold commas."),
+        (
+            5,
+            "",
+            "The row has 4 cells, but the header names 3 columns. Put quotes around cells that hold commas.",
+        ),
         (6, "external_id", "external_id has 201 characters; the limit is 200."),
         (7, "language", "language has 36 characters; the limit is 35."),
         (8, "text", "The text has 100,001 characters; the limit is 100,000. Split it."),
@@ -138,7 +158,8 @@ def test_rows_that_cannot_be_used_are_listed_and_the_others_imported(project):
 def test_json_lines_that_cannot_be_used_are_listed_with_their_line(project):
     job = run(
         project,
-        '{"text": "good"}\nnot json\n["text"]\n\n{"text": 5}\n{"text": "x", "external_id": [1]}\n{"text": "\\ud800"}\n'
+        '{"text": "good"}\nnot json\n["text"]\n\n{"text": 5}\n'
+        '{"text": "x", "external_id": [1]}\n{"text": "\\ud800"}\n'
         '{"text": "a", "note": "\\u0000"}\n{"text": "a", "score": NaN}\n{"text": "a", "score": 1e999}\n'
         + "[" * 100_000
         + '\n{"text": "a", "deep": '
@@ -182,11 +203,14 @@ def test_duplicates_name_the_first_occurrence_in_the_file_or_the_project(project
 def test_ready_made_rewrites_and_labels_become_proposed_pairs(project):
     job = run(
         project,
-        "text,safe_rewrite,bias,harm\nThey lie.,Some of them err.,high,\nPlain.,,,\nBad.,,severe,\nWords.,,none,low\n",
+        "text,safe_rewrite,bias,harm\n"
+        "They lie.,Some of them err.,high,\nPlain.,,,\nBad.,,severe,\nWords.,,none,low\n",
     )
     assert [(row[0], row[1]) for row in rejections(job)] == [(4, "bias")]
     assert "'severe' is no level of bias; choose one of none, slight, high." in rejections(job)[0][2]
-    pairs = Pair.objects.order_by("pk").values_list("item__text", "rewrite", "labels", "imported_rewrite", "status")
+    pairs = Pair.objects.order_by("pk").values_list(
+        "item__text", "rewrite", "labels", "imported_rewrite", "status"
+    )
     assert list(pairs) == [
         ("They lie.", "Some of them err.", {"bias": "high"}, "Some of them err.", "proposed"),
         ("Words.", "", {"bias": "none", "harm": "low"}, "", "proposed"),
@@ -333,7 +357,7 @@ def test_staging_tables_do_not_stay_behind(project):
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_take_seconds_and_little_memory(project):
     content = "external_id,text,safe_rewrite,topic\n" + "".join(
-        f"id-{number},Number {number} says that they never work and always complain.,Number {number}.,t{number % 7}\n"
+        f"id-{number},Number {number} says they never work and always complain.,Number {number}.,t{number % 7}\n"
         for number in range(100_000)
     )
     job = make(project, content)

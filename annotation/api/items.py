@@ -1,0 +1,95 @@
+"""Texts and annotations. Leads see all of their projects; annotators their own annotations."""
+
+from typing import Any
+
+from django.db.models import Q
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from annotation import pairs
+from annotation.access import ScopedAPI
+from annotation.api.pairs import PairSerializer
+from annotation.filters import AnnotationFilter, ItemFilter
+from annotation.models import Annotation, Item, Membership, Role
+
+
+class ItemSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Item
+        fields = [
+            "id",
+            "project",
+            "external_id",
+            "text",
+            "source",
+            "language",
+            "target_group",
+            "metadata",
+            "overlap",
+            "taken",
+            "finished",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class AnnotationSerializer(serializers.ModelSerializer):
+    annotator = serializers.CharField(source="annotator.username", read_only=True)
+
+    class Meta:
+        model = Annotation
+        fields = [
+            "id",
+            "project",
+            "item",
+            "annotator",
+            *Annotation.CONTENT,
+            "active_seconds",
+            "revision",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = fields
+
+
+class ItemViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """Texts of the projects one leads. New ones come through imports."""
+
+    queryset = Item.objects.all()
+    serializer_class = ItemSerializer
+    filterset_class = ItemFilter
+    roles = {"*": (Role.LEAD,)}
+
+    @extend_schema(request=None, responses=PairSerializer)
+    @action(detail=True, methods=["post"])
+    def settle(self, request, pk=None):
+        """Make the text's pair before everybody has annotated it; one that exists already is returned."""
+        return Response(PairSerializer(pairs.propose_early(self.get_object())).data)
+
+
+class AnnotationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """Annotations: all of the projects one leads, and one's own where one is a member."""
+
+    queryset = Annotation.objects.all()
+    serializer_class = AnnotationSerializer
+    filterset_class = AnnotationFilter
+
+    def get_queryset(self):
+        if getattr(self, "swagger_fake_view", False):
+            return Annotation.objects.none()
+        user: Any = self.request.user
+        annotations = Annotation.objects.select_related("annotator")
+        if user.is_superuser:
+            return annotations
+        member = Membership.objects.filter(user=user)
+        return annotations.filter(
+            Q(project__in=member.filter(role=Role.LEAD).values("project"))
+            | Q(annotator_id=user.pk, project__in=member.values("project"))
+        )
+
+
+def register(router) -> None:
+    router.register("items", ItemViewSet, basename="item")
+    router.register("annotations", AnnotationViewSet, basename="annotation")
