@@ -13,7 +13,7 @@ MAX_COMPARISONS = 1_000_000  # words times words; beyond this the changed middle
 
 @register.simple_tag
 def word_diff(before: str, after: str) -> list[tuple[str, str]]:
-    """[("equal" | "delete" | "insert", text)]; without the deletions, joined, they are `after`."""
+    """[("equal" | "delete" | "insert", text)]; without deletions they are `after`, but for white space."""
     old, new = _words(before), _words(after)
     old_keys, new_keys = [word.strip() for word in old], [word.strip() for word in new]
     shorter = min(len(old), len(new))
@@ -33,11 +33,14 @@ def word_diff(before: str, after: str) -> list[tuple[str, str]]:
     parts.append(("equal", end, end))
     found: list[tuple[str, str]] = []
     i = j = 0
-    for what, from_old, from_new in parts:
-        words = old[i : i + from_old] if what == "delete" else new[j : j + from_new]
+    parts = [part for part in parts if part[1] or part[2]]
+    for number, (what, from_old, from_new) in enumerate(parts):
+        # The old text's blank before a deletion, or the last word that stays would stick to what goes.
+        goes_on = number + 1 < len(parts) and parts[number + 1][0] == "delete"
+        from_before = what == "delete" or (what == "equal" and goes_on)
+        words = old[i : i + from_old] if from_before else new[j : j + from_new]
         i, j = i + from_old, j + from_new
-        if words:
-            found.append((what, "".join(words)))
+        found.append((what, "".join(words)))
     return found
 
 

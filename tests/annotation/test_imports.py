@@ -357,7 +357,7 @@ def test_staging_tables_do_not_stay_behind(project):
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_take_seconds_and_little_memory(project):
     content = "external_id,text,safe_rewrite,topic\n" + "".join(
-        f"id-{number},Number {number} says they never work and always complain.,Number {number}.,t{number % 7}\n"
+        f"id-{number},Number {number} says they never work and complain.,Number {number}.,t{number % 7}\n"
         for number in range(100_000)
     )
     job = make(project, content)
