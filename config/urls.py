@@ -13,6 +13,7 @@ import training.api
 from annotation.views import account
 
 router = DefaultRouter()
+router.include_format_suffixes = False  # there is JSON only
 for api in (annotation.api, training.api, evaluation.api):
     api.register(router)
 

@@ -26,7 +26,7 @@ HTMX = {"HTTP_HX_REQUEST": "true"}
 
 @pytest.fixture
 def people():
-    """A lead, trainer and annotator of a project, a reviewer who is no member, and somebody from elsewhere."""
+    """A lead, trainer and annotator of a project, a reviewer who is no member, and an outsider."""
     made = {
         name: UserFactory(username=name) for name in ("lead", "trainer", "annotator", "reviewer", "other")
     }

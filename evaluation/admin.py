@@ -1,0 +1,206 @@
+"""The admin site for evaluation. What a study froze, and what people rated, can be seen and not changed.
+
+An administrator who rates a study blind sees neither its systems nor what leads to them.
+"""
+
+from django.contrib import admin
+
+from evaluation.models import (
+    Criterion,
+    Output,
+    OutputImport,
+    Rating,
+    RejectedOutput,
+    Report,
+    ReviewTask,
+    Slot,
+    Study,
+    StudyMembership,
+    StudyStatus,
+    System,
+)
+
+
+class Blinded(admin.ModelAdmin):
+    """Rows that lead to a hidden system are left out. `system_path` is the lookup from the row to it."""
+
+    system_path = ""
+    show_full_result_count = False
+
+    def get_queryset(self, request):
+        hidden = System.objects.all().hidden_from(request.user)
+        return super().get_queryset(request).exclude(**{f"{self.system_path}__in": hidden.values("pk")})
+
+
+class BlindedByStudy(admin.ModelAdmin):
+    """Rows of studies that the administrator is rating are left out. `study_path` leads to the study."""
+
+    study_path = ""
+    show_full_result_count = False
+
+    def get_queryset(self, request):
+        rating = Study.objects.filter(status=StudyStatus.RUNNING, reviewers__user=request.user)
+        return super().get_queryset(request).exclude(**{f"{self.study_path}__in": rating.values("pk")})
+
+
+class ReadOnly:
+    """Nothing is added or changed by hand; a superuser may still delete a whole study or system above it."""
+
+    def has_add_permission(self, request, obj=None):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(System)
+class SystemAdmin(Blinded):
+    system_path = "pk"
+    list_display = ["name", "project", "kind", "base_model", "is_scratch", "created_by", "created_at"]
+    list_filter = ["kind", "is_scratch", "created_at"]
+    search_fields = ["name", "base_model", "project__name"]
+    list_select_related = ["project", "created_by"]
+    autocomplete_fields = ["project", "created_by"]
+    readonly_fields = ["kind", "is_scratch"]
+
+    def has_add_permission(self, request):
+        return False
+
+
+@admin.register(Output)
+class OutputAdmin(ReadOnly, Blinded):
+    system_path = "system"
+    list_display = ["id", "system", "item", "tokens", "seconds", "created_at"]
+    list_filter = ["system__kind", "created_at"]
+    search_fields = ["text", "system__name", "item__external_id"]
+    list_select_related = ["system", "item"]
+
+
+class RejectedInline(ReadOnly, admin.TabularInline):
+    model = RejectedOutput
+    extra = 0
+    max_num = 0
+    fields = ["row", "field", "reason", "excerpt"]
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).filter(row__lte=1000)
+
+
+@admin.register(OutputImport)
+class OutputImportAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["file_name", "project", "status", "imported", "rejected", "created_by", "created_at"]
+    list_filter = ["status", "created_at"]
+    search_fields = ["file_name", "project__name"]
+    list_select_related = ["project", "created_by"]
+    inlines = [RejectedInline]
+
+
+class CriterionInline(admin.TabularInline):
+    model = Criterion
+    extra = 0
+
+    def has_change_permission(self, request, obj=None):
+        return obj is None or obj.is_draft
+
+    has_add_permission = has_delete_permission = has_change_permission  # type: ignore[assignment]
+
+
+class ReviewerInline(admin.TabularInline):
+    model = StudyMembership
+    extra = 0
+    autocomplete_fields = ["user"]
+
+    def has_change_permission(self, request, obj=None):
+        return obj is None or obj.is_draft
+
+    has_add_permission = has_delete_permission = has_change_permission  # type: ignore[assignment]
+
+
+@admin.register(Study)
+class StudyAdmin(BlindedByStudy):
+    study_path = "pk"
+    list_display = ["name", "project", "status", "created_by", "started_at", "closed_at"]
+    list_filter = ["status", "started_at", "closed_at"]
+    search_fields = ["name", "project__name"]
+    list_select_related = ["project", "created_by"]
+    readonly_fields = [
+        "project",
+        "status",
+        "systems",
+        "reference",
+        "created_by",
+        "started_at",
+        "closed_at",
+        "closed_by",
+    ]
+    inlines = [CriterionInline, ReviewerInline]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return obj is None or obj.is_draft
+
+
+@admin.register(StudyMembership)
+class StudyMembershipAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["user", "study", "created_at"]
+    list_filter = ["study__status"]
+    search_fields = ["user__username", "user__email", "study__name"]
+    list_select_related = ["user", "study"]
+
+
+@admin.register(Criterion)
+class CriterionAdmin(admin.ModelAdmin):
+    list_display = ["name", "study", "question", "low", "high", "position"]
+    list_filter = ["key"]
+    search_fields = ["name", "question", "study__name"]
+    list_select_related = ["study"]
+    readonly_fields = ["study"]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return obj is None or obj.study.is_draft
+
+    def has_delete_permission(self, request, obj=None):
+        return obj is not None and obj.study.is_draft
+
+
+@admin.register(ReviewTask)
+class ReviewTaskAdmin(ReadOnly, BlindedByStudy):
+    study_path = "study"
+    list_display = ["id", "study", "reviewer", "position", "done_at", "tie", "active_seconds"]
+    list_filter = ["study__status", "done_at", "tie"]
+    search_fields = ["reviewer__username", "study__name", "item__external_id"]
+    list_select_related = ["study", "reviewer"]
+
+
+@admin.register(Slot)
+class SlotAdmin(ReadOnly, BlindedByStudy):
+    study_path = "task__study"
+    list_display = ["id", "task", "position", "output"]
+    list_filter = ["position"]
+    search_fields = ["id", "text", "task__study__name"]
+    list_select_related = ["task__reviewer", "output__system", "output__item"]
+
+
+@admin.register(Rating)
+class RatingAdmin(ReadOnly, BlindedByStudy):
+    study_path = "slot__task__study"
+    list_display = ["id", "slot", "criterion", "value", "created_at"]
+    list_filter = ["value", "criterion__key", "created_at"]
+    search_fields = ["slot__task__reviewer__username", "slot__task__study__name"]
+    list_select_related = ["slot", "criterion"]
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(Report)
+class ReportAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "study", "status", "seed", "created_by", "created_at", "ended_at"]
+    list_filter = ["status", "created_at"]
+    search_fields = ["study__name"]
+    list_select_related = ["study", "created_by"]
