@@ -1,0 +1,168 @@
+"""The admin site: everything can be found; what only a service may change is read-only here."""
+
+from django.contrib import admin
+
+from annotation.models import (
+    Annotation,
+    AnnotationRevision,
+    Assignment,
+    Dimension,
+    Export,
+    Invitation,
+    Item,
+    ItemImport,
+    Membership,
+    Pair,
+    Project,
+    RejectedRow,
+)
+
+
+class LargeAdmin(admin.ModelAdmin):
+    """For tables that grow: no second count of all rows, nobody's names in a select."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+
+class ReadOnlyAdmin(LargeAdmin):
+    """Rows that follow rules which only services keep: looked at here, changed elsewhere."""
+
+    def has_add_permission(self, request) -> bool:
+        return False
+
+    def has_change_permission(self, request, obj=None) -> bool:
+        return False
+
+    def has_delete_permission(self, request, obj=None) -> bool:
+        return False
+
+
+class DimensionInline(admin.TabularInline):
+    model = Dimension
+    fields = readonly_fields = ("key", "name", "levels", "position")
+    can_delete = False
+    max_num = 0
+
+
+class MembershipInline(admin.TabularInline):
+    model = Membership
+    autocomplete_fields = ("user",)
+    extra = 0
+
+
+@admin.register(Project)
+class ProjectAdmin(admin.ModelAdmin):
+    """Overlap and dimensions follow rules about annotations: they are changed on the project's settings page."""
+
+    list_display = ("name", "overlap", "lease_minutes", "created_by", "created_at")
+    search_fields = ("name",)
+    list_filter = ("created_at",)
+    date_hierarchy = "created_at"
+    readonly_fields = ("overlap", "created_by", "created_at")
+    inlines = (MembershipInline, DimensionInline)
+
+    def has_add_permission(self, request) -> bool:
+        return False
+
+
+@admin.register(Membership)
+class MembershipAdmin(LargeAdmin):
+    list_display = ("user", "project", "role", "created_at")
+    list_filter = ("role",)
+    search_fields = ("user__username", "user__email", "project__name")
+    autocomplete_fields = ("project", "user")
+    list_select_related = ("user", "project")
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = ("user", "invited_by", "created_at")
+    search_fields = ("user__username", "user__email", "invited_by__username")
+    list_filter = ("created_at",)
+    list_select_related = ("user", "invited_by")
+
+
+@admin.register(Dimension)
+class DimensionAdmin(ReadOnlyAdmin):
+    list_display = ("name", "key", "project", "levels", "position")
+    search_fields = ("name", "key", "project__name")
+    list_filter = ("key",)
+    list_select_related = ("project",)
+
+
+@admin.register(Item)
+class ItemAdmin(LargeAdmin):
+    """The text itself cannot change: annotations' spans point into it."""
+
+    list_display = ("external_id", "project", "beginning", "language", "finished", "overlap", "created_at")
+    search_fields = ("external_id", "text")
+    list_filter = ("language", "created_at")
+    list_select_related = ("project",)
+    raw_id_fields = ("project",)
+    readonly_fields = ("project", "external_id", "text", "overlap", "taken", "finished", "created_at")
+
+    @admin.display(description="text")
+    def beginning(self, item: Item) -> str:
+        return item.text[:80]
+
+    def has_add_permission(self, request) -> bool:
+        return False
+
+
+@admin.register(Assignment)
+class AssignmentAdmin(ReadOnlyAdmin):
+    list_display = ("item", "annotator", "state", "lease_until", "draft_saved_at", "created_at")
+    search_fields = ("item__external_id", "annotator__username")
+    list_filter = ("state", "created_at")
+    list_select_related = ("item", "annotator")
+
+
+@admin.register(Annotation)
+class AnnotationAdmin(ReadOnlyAdmin):
+    list_display = ("item", "annotator", "labels", "revision", "active_seconds", "created_at")
+    search_fields = ("item__external_id", "annotator__username", "rewrite")
+    list_filter = ("suggestion_shown", "created_at")
+    list_select_related = ("item", "annotator")
+
+
+@admin.register(AnnotationRevision)
+class AnnotationRevisionAdmin(ReadOnlyAdmin):
+    list_display = ("annotation", "number", "created_at")
+    search_fields = ("annotation__item__external_id", "annotation__annotator__username")
+    list_filter = ("created_at",)
+    list_select_related = ("annotation__item", "annotation__annotator")
+
+
+@admin.register(Pair)
+class PairAdmin(ReadOnlyAdmin):
+    list_display = ("item", "project", "status", "disagreement", "settled_by", "settled_at")
+    search_fields = ("item__external_id", "rewrite", "reason")
+    list_filter = ("status", "settled_at")
+    list_select_related = ("item", "project", "settled_by")
+
+
+@admin.register(ItemImport)
+class ItemImportAdmin(ReadOnlyAdmin):
+    list_display = ("file_name", "project", "status", "imported", "rejected", "created_by", "created_at")
+    search_fields = ("file_name", "project__name")
+    list_filter = ("status", "file_format", "created_at")
+    list_select_related = ("project", "created_by")
+    exclude = ("file",)  # never served by URL
+
+
+@admin.register(RejectedRow)
+class RejectedRowAdmin(ReadOnlyAdmin):
+    list_display = ("item_import", "row", "field", "reason")
+    search_fields = ("reason", "field", "excerpt")
+    list_select_related = ("item_import",)
+    list_filter = ("item_import__file_format",)
+
+
+@admin.register(Export)
+class ExportAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "file_format", "project", "status", "rows", "created_by", "created_at")
+    search_fields = ("kind", "project__name")
+    list_filter = ("status", "kind", "created_at")
+    list_select_related = ("project", "created_by")
+    exclude = ("file",)  # never served by URL
