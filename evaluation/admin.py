@@ -60,8 +60,7 @@ class SystemAdmin(Blinded):
     list_filter = ["kind", "is_scratch", "created_at"]
     search_fields = ["name", "base_model", "project__name"]
     list_select_related = ["project", "created_by"]
-    autocomplete_fields = ["project", "created_by"]
-    readonly_fields = ["kind", "is_scratch"]
+    readonly_fields = ["project", "kind", "is_scratch", "created_by"]
 
     def has_add_permission(self, request):
         return False
