@@ -53,7 +53,10 @@ class MembershipInline(admin.TabularInline):
 
 @admin.register(Project)
 class ProjectAdmin(admin.ModelAdmin):
-    """Overlap and dimensions follow rules about annotations: they are changed on the project's settings page."""
+    """Overlap and dimensions follow rules about annotations: the project's own settings page changes them.
+
+    Deleting is off: the page that asks would list every row of the project.
+    """
 
     list_display = ("name", "overlap", "lease_minutes", "created_by", "created_at")
     search_fields = ("name",)
@@ -63,6 +66,9 @@ class ProjectAdmin(admin.ModelAdmin):
     inlines = (MembershipInline, DimensionInline)
 
     def has_add_permission(self, request) -> bool:
+        return False
+
+    def has_delete_permission(self, request, obj=None) -> bool:
         return False
 
 
