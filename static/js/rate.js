@@ -43,7 +43,9 @@
       });
       form.addEventListener("htmx:afterRequest", (event) => {
         if (event.target !== form) return;
-        if (event.detail.successful) store.remove(this.storeKey); else this.sent = false;
+        if (event.detail.successful) { store.remove(this.storeKey); return; }
+        this.sent = false;
+        this.timer = setTimeout(() => this.save(), 2000);
       });
     }
 
@@ -129,7 +131,7 @@
       clearTimeout(this.timer);
       this.timer = null;
       this.saving = this.saving.then(async () => {
-        if (this.sent) return;
+        if (this.sent || task !== this) return;
         const kept = JSON.stringify(this.content());
         try {
           const answer = await fetch(this.form.dataset.draftUrl, {
