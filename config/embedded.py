@@ -136,7 +136,10 @@ class Postgres:
     def stop(self) -> None:
         """A fast, clean shutdown; if that is slow an immediate one, which only makes the next start slow."""
         if self.process is not None:
-            end(self.process, (signal.SIGINT, 5), (signal.SIGQUIT, 1))
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            end({self.process: signal.SIGQUIT}, 1)
             self.process = None
 
     def __enter__(self) -> Self:
@@ -209,7 +212,7 @@ class Postgres:
             try:
                 failed = process.wait()
             finally:
-                end(process, (signal.SIGTERM, 2))
+                end({process: signal.SIGTERM}, 2)
             if failed:
                 raise ServiceError(f"PostgreSQL could not make its folder: {self._last_words()}")
             made.rename(self.data)
@@ -275,7 +278,7 @@ class Redis:
 
     def stop(self) -> None:
         if self.process is not None:
-            end(self.process, (signal.SIGTERM, 1))
+            end({self.process: signal.SIGTERM}, 1)
             self.process = None
 
     def __enter__(self) -> Self:

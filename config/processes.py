@@ -55,27 +55,24 @@ def tree(pid: int) -> list[psutil.Process]:
         return []
 
 
-def end(process: subprocess.Popen[bytes], *steps: tuple[signal.Signals, float]) -> None:
-    """End a process and everything it started.
-
-    Each step is a signal to the process and the seconds it has; who is left after the last step is killed.
-    """
-    everyone: set[psutil.Process] = set()
-    for number, seconds in steps:
-        everyone.update(tree(process.pid))  # before the signal: afterwards, orphans have another parent
-        if process.poll() is None:
-            process.send_signal(number)
+def end(processes: Mapping[subprocess.Popen[bytes], signal.Signals], seconds: float) -> None:
+    """Send each process its signal; kill whoever of them and of what they started is left after `seconds`."""
+    alive = [process for process in processes if process.poll() is None]
+    everyone = {one for process in alive for one in tree(process.pid)}  # now: orphans have another parent
+    for process in alive:
+        process.send_signal(processes[process])
+    until = time.monotonic() + seconds
+    for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-            break
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # the leader may be gone while its group is not
+            process.wait(max(0.0, until - time.monotonic()))
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the leader may be gone while its group is not
     for one in everyone:
-        with contextlib.suppress(
-            psutil.NoSuchProcess
-        ):  # psutil compares start times: never another's reused pid
+        with contextlib.suppress(psutil.NoSuchProcess):  # compares start times: never another's reused pid
             one.kill()
-    process.wait()
+    for process in processes:
+        process.wait()
 
 
 def last_lines(log: Path, count: int) -> str:

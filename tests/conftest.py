@@ -59,11 +59,11 @@ class Worker:
 
     def stop(self) -> None:
         """As a terminated worker stops: at once, whatever it is doing."""
-        end(self.process, (signal.SIGQUIT, 5))
+        end({self.process: signal.SIGQUIT}, 5)
 
     def kill(self) -> None:
         """As a worker dies whose machine lost its power."""
-        end(self.process, (signal.SIGKILL, 5))
+        end({self.process: signal.SIGKILL}, 5)
 
 
 @pytest.fixture

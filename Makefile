@@ -1,0 +1,66 @@
+# Everything runs in .venv, which the first call makes; nothing is installed outside this folder.
+PYTHON ?= python3
+IN_VENV := $(PYTHON) scripts/bootstrap.py
+# Settings for tools that import the project and never connect to anything.
+SETTINGS := SECRET_KEY=$$(head -c 48 /dev/urandom | base64) ALLOWED_HOSTS=redress.example.org \
+	DATABASE_URL=postgres://nobody@localhost/none REDIS_URL=redis://localhost/0
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## install what is missing and start everything; PORT=8001, HOST=, DATA_DIR=, DEMO=yes|no
+	@exec $(IN_VENV) -m config.stack run
+
+.PHONY: test
+test: ## run the tests; ARGS="tests/annotation -k overlap"
+	@exec $(IN_VENV) -m pytest $(ARGS)
+
+.PHONY: manage
+manage: ## run a management command on the same database; ARGS="createsuperuser"
+	@exec $(IN_VENV) -m config.stack manage $(ARGS)
+
+.PHONY: check
+check: test lint types check-migrations check-deploy ## everything that has to pass before a change is merged
+
+.PHONY: lint
+lint: ## ruff, code and format
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check .
+
+.PHONY: format
+format: ## put the format right
+	@$(IN_VENV) -m ruff check --fix .
+	@$(IN_VENV) -m ruff format .
+
+.PHONY: types
+types: ## mypy
+	@$(SETTINGS) $(IN_VENV) -m mypy .
+
+.PHONY: check-migrations
+check-migrations: ## every change of the models has its migration
+	@folder=$$(mktemp -d) && DATA_DIR=$$folder $(IN_VENV) -m config.stack manage makemigrations --check --dry-run; \
+		status=$$?; rm -rf "$$folder"; exit $$status
+
+.PHONY: check-deploy
+check-deploy: ## Django's checks for a server in production
+	@$(SETTINGS) $(IN_VENV) manage.py check --deploy --fail-level WARNING
+
+.PHONY: bench-annotation
+bench-annotation: ## how fast annotators get through texts; ARGS="--annotators 16"
+	@exec $(IN_VENV) -m benchmarks.annotation $(ARGS)
+
+.PHONY: install
+install: ## only make .venv
+	@$(IN_VENV)
+
+.PHONY: constraints
+constraints: ## after changing versions in pyproject.toml: write what is installed now to constraints.txt
+	@$(IN_VENV) -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+.PHONY: clean
+clean: ## remove .venv and caches; data in var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
