@@ -1,1 +1,224 @@
+"""Frozen datasets, recipes, and runs of a recipe on a dataset."""
 
+import shutil
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.urls import reverse
+from django.utils import timezone
+
+from annotation.jobs import Job
+from annotation.models import Item, Pair, Project, ProjectScopedQuerySet
+from training import prompts
+from training.parameters import SEED_LIMIT, Hyperparameters, RunParameters
+
+
+class Split(models.TextChoices):
+    TRAIN = "train", "Train"
+    VALIDATION = "validation", "Validation"
+    TEST = "test", "Test"
+
+
+class Dataset(models.Model):
+    """A frozen set of approved pairs, split into train, validation and test. A trigger (migration 0002) keeps it so.
+
+    The same pairs, shares and seed give the same `content_hash` and the same splits, on any server.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="datasets")
+    name = models.CharField(max_length=200)
+    content_hash = models.CharField(max_length=64, editable=False)
+    seed = models.PositiveBigIntegerField(default=0, validators=[MaxValueValidator(SEED_LIMIT)])
+    shares = models.JSONField(help_text="Share of each split, adding up to 1.")
+    filters = models.JSONField(default=dict, blank=True)
+    counts = models.JSONField(default=dict, editable=False, help_text="Pairs in each split.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProjectScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("training:dataset", args=[self.pk])
+
+    @property
+    def short_hash(self) -> str:
+        return self.content_hash[:8]
+
+    @property
+    def size(self) -> int:
+        return sum(self.counts.values())
+
+
+class DatasetRow(models.Model):
+    """One pair as it was when the dataset was frozen."""
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="rows")
+    pair = models.ForeignKey(Pair, models.RESTRICT, related_name="dataset_rows")
+    item = models.ForeignKey(Item, models.RESTRICT, related_name="dataset_rows")
+    split = models.CharField(max_length=10, choices=Split.choices)
+    position = models.PositiveIntegerField(help_text="Order within the dataset, from the content alone.")
+    external_id = models.CharField(max_length=200)
+    text = models.TextField()
+    rewrite = models.TextField()
+    labels = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["dataset_id", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "position"], name="dataset_position_once"),
+            models.UniqueConstraint(fields=["dataset", "pair"], name="dataset_pair_once"),
+        ]
+        indexes = [models.Index(fields=["dataset", "split", "position"], name="dataset_split")]
+
+    def __str__(self) -> str:
+        return f"{self.external_id} ({self.get_split_display()})"
+
+
+class Method(models.TextChoices):
+    QLORA = "qlora", "QLoRA (4-bit)"
+
+
+class Recipe(models.Model):
+    """Base model, method, every hyperparameter and the prompt template."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="recipes")
+    name = models.CharField(max_length=200)
+    method = models.CharField(max_length=20, choices=Method.choices, default=Method.QLORA)
+    base_model = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text="A hub id or the full path of a folder on the GPU worker. Empty: the server's default, or a scratch "
+        "model where that cannot be loaded.",
+    )
+    prompt_template = models.TextField(
+        default=prompts.DEFAULT_TEMPLATE, help_text="The prompt; {text} stands where the text goes."
+    )
+    parameters = models.JSONField(help_text="Hyperparameters by name.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProjectScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="recipe_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("training:recipe", args=[self.pk])
+
+    def hyperparameters(self) -> Hyperparameters:
+        return Hyperparameters.from_json(self.parameters)
+
+
+class Run(Job):
+    """A recipe applied to a dataset. `parameters` is everything that decided it, as RunParameters.to_json writes it.
+
+    `done` and `total` count optimiser steps. Files are in `folder`: checkpoints, adapter, log.
+    """
+
+    LOG_TAIL = 20_000  # characters
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="runs")
+    dataset = models.ForeignKey(Dataset, models.RESTRICT, related_name="runs")
+    recipe = models.ForeignKey(Recipe, models.SET_NULL, null=True, blank=True, related_name="runs")
+    name = models.CharField(max_length=200)
+    seed = models.PositiveBigIntegerField(default=0, validators=[MaxValueValidator(SEED_LIMIT)])
+    parameters = models.JSONField(editable=False)
+    base_model = models.CharField(max_length=300, blank=True, editable=False, help_text="As a worker found it.")
+    base_revision = models.CharField(max_length=100, blank=True, editable=False)
+    is_scratch = models.BooleanField(default=False, editable=False)
+    device = models.CharField(max_length=200, blank=True, editable=False)
+    library_versions = models.JSONField(default=dict, editable=False)
+    epoch = models.FloatField(default=0, editable=False)
+    seconds_left = models.FloatField(null=True, editable=False)
+    seen_at = models.DateTimeField(null=True, editable=False, help_text="When its worker last reported.")
+    figures = models.JSONField(default=dict, editable=False, help_text="Final metrics.")
+    has_adapter = models.BooleanField(default=False, editable=False)
+
+    objects = Job.ScopedManager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("training:run", args=[self.pk])
+
+    @property
+    def folder(self) -> Path:
+        return settings.ARTIFACT_ROOT / "runs" / str(self.pk)
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "log.txt"
+
+    def log_tail(self) -> str:
+        """The end of the log; empty while there is none."""
+        try:
+            with self.log_file.open("rb") as file:
+                file.seek(0, 2)
+                file.seek(max(0, file.tell() - self.LOG_TAIL))
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+    def run_parameters(self) -> RunParameters:
+        return RunParameters.from_json(self.parameters)
+
+
+class MetricKind(models.TextChoices):
+    TRAIN = "train", "Training"
+    EVAL = "eval", "Validation"
+
+
+class RunMetric(models.Model):
+    """A point of a run's curves."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="metrics")
+    kind = models.CharField(max_length=5, choices=MetricKind.choices)
+    step = models.PositiveIntegerField()
+    epoch = models.FloatField()
+    loss = models.FloatField(help_text="Mean cross-entropy per token of the rewrite, in nats.")
+    learning_rate = models.FloatField(null=True)
+    grad_norm = models.FloatField(null=True)
+    tokens = models.PositiveBigIntegerField(null=True)
+    seconds = models.FloatField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["run_id", "kind", "step"]
+        constraints = [models.UniqueConstraint(fields=["run", "kind", "step"], name="metric_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run}, step {self.step}: {self.loss:.4f}"
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("kind", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds")
+        return {name: getattr(self, name) for name in names}
+
+
+@receiver(post_delete, sender=Run)
+def remove_folder(sender, instance: Run, **kwargs) -> None:
+    """A run's files go with its row."""
+    shutil.rmtree(instance.folder, ignore_errors=True)

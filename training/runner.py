@@ -1,0 +1,170 @@
+"""What a GPU worker does with a run: find the base model, train from the last checkpoint, record everything."""
+
+import errno
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from annotation.jobs import JobError
+from training import base_models
+from training.models import MetricKind, Run, RunMetric, Split
+from training.parameters import RunParameters
+
+REPORT_EVERY = 0.5  # seconds between two looks at the database
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Train a claimed run, from its last complete checkpoint if there is one. Returns the columns to store at the end.
+
+    Raises:
+        JobError: with a sentence for people. Cancelled and LeaseLost pass through from the job.
+    """
+    from training import qlora  # here, so that web processes never load torch
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    record = _Record(run)
+    record.log(f"Attempt {run.attempt} on {run.worker}.")
+    run.report(run.done, message="Finding the base model")
+    try:
+        parameters, base = _resolved(run, record)
+        run.report(run.done, message="Loading the base model")
+        found = qlora.last_checkpoint(_checkpoints_of(run))
+        RunMetric.objects.filter(run=run, step__gt=found[1] if found else 0).delete()
+        if found:
+            record.log(f"Going on from the checkpoint at step {found[1]}.")
+        result = qlora.train(
+            parameters, _rows(run), base.folder, run.folder, record.reports(qlora), found[0] if found else None
+        )
+    except base_models.BaseModelError as error:
+        record.log(str(error))
+        raise JobError(str(error)) from error
+    except qlora.TrainingError as error:
+        record.log(str(error))
+        raise JobError(str(error)) from error
+    except Exception as error:
+        sentence = _explain(error, run)
+        record.log(sentence or f"{type(error).__name__}: {error}")
+        if sentence:
+            raise JobError(sentence) from error
+        raise
+    record.log(f"Finished after {result.figures['steps']} steps.")
+    for checkpoint in run.folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)  # nothing is left to resume
+    return {"figures": result.figures, "has_adapter": True, "message": "Adapter stored", "seconds_left": 0}
+
+
+def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.Base]:
+    """The base model, found once per run: a later attempt takes exactly the one an earlier attempt took."""
+    from training import qlora
+
+    parameters = run.run_parameters()
+    if run.base_model:
+        base = base_models.locate(run.base_model, run.base_revision)
+    else:
+        base = base_models.resolve(parameters.base_model, lambda: _texts(run))
+    run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
+    run.device, run.library_versions = qlora.device(), qlora.library_versions()
+    run.parameters |= {
+        "base_model": base.name, "base_revision": base.revision, "is_scratch": base.is_scratch,
+    }  # fmt: skip
+    run._mine().update(
+        base_model=run.base_model,
+        base_revision=run.base_revision,
+        is_scratch=run.is_scratch,
+        device=run.device,
+        library_versions=run.library_versions,
+        parameters=run.parameters,
+    )
+    record.log(f"Base model: {base.name} ({base.revision}).")
+    if base.is_scratch:
+        record.log("This is a scratch model, tiny and untrained: it proves the pipeline, not the method.")
+    return run.run_parameters(), base
+
+
+def _texts(run: Run):
+    """The texts that a scratch model's tokenizer is trained on: the dataset's own, in their fixed order."""
+    for text, rewrite in run.dataset.rows.order_by("position").values_list("text", "rewrite").iterator():
+        yield text
+        yield rewrite
+
+
+def _rows(run: Run) -> dict[str, list[tuple[str, str]]]:
+    rows = run.dataset.rows.exclude(split=Split.TEST).order_by("position")
+    split: dict[str, list[tuple[str, str]]] = {"train": [], "validation": []}
+    for name, text, rewrite in rows.values_list("split", "text", "rewrite").iterator():
+        split[name].append((text, rewrite))
+    return split
+
+
+def _checkpoints_of(run: Run) -> list[Path]:
+    return [run.folder]
+
+
+class _Record:
+    """Writes what the training reports: metrics and progress to the database, sentences to the log file."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.last: datetime | None = None
+
+    def reports(self, qlora):
+        return qlora.Reports(tick=self.tick, step=self.step, metric=self.metric, log=self.log)
+
+    def tick(self) -> None:
+        """Called often: stops a cancelled run within a second, even where a step takes minutes."""
+        now = timezone.now()
+        if self.last is None or (now - self.last).total_seconds() >= REPORT_EVERY:
+            self.last = now
+            self.run.beat()
+
+    def step(self, step: int, total: int, epoch: float, seconds_left: float) -> None:
+        self.run.epoch, self.run.seconds_left = epoch, seconds_left
+        now = timezone.now()
+        if step < total and self.last and (now - self.last).total_seconds() < REPORT_EVERY:
+            return
+        self.last = now
+        self.run._mine().update(epoch=epoch, seconds_left=seconds_left, seen_at=now)
+        self.run.report(step, total, "Training" if step < total else "Storing the adapter")
+
+    def metric(self, metric) -> None:
+        with transaction.atomic():
+            # The row stays locked until the point is written, so a run that was taken over gets no stray points.
+            if not self.run._mine().select_for_update().exists():
+                return
+            RunMetric.objects.update_or_create(
+                run=self.run,
+                kind=MetricKind(metric.kind),
+                step=metric.step,
+                defaults={
+                    "epoch": metric.epoch,
+                    "loss": metric.loss,
+                    "learning_rate": metric.learning_rate,
+                    "grad_norm": metric.grad_norm,
+                    "tokens": metric.tokens,
+                    "seconds": metric.seconds,
+                },
+            )
+
+    def log(self, line: str) -> None:
+        with self.run.log_file.open("a", encoding="utf-8") as file:
+            file.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {line}\n")
+
+
+def _explain(error: Exception, run: Run) -> str:
+    """A sentence that says what happened and what to change; "" for what nobody foresaw."""
+    p = run.run_parameters()
+    if "out of memory" in str(error).lower() or type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"The GPU ran out of memory with batch size {p.batch_size} and maximum length {p.max_length}. Try batch "
+            f"size {max(1, p.batch_size // 2)} with gradient accumulation {p.gradient_accumulation * 2}, or maximum "
+            f"length {max(64, p.max_length // 2)}."
+        )
+    if isinstance(error, MemoryError):
+        return "The worker ran out of memory. Try a smaller base model or batch."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk of the artifact folder is full. Free some space, then start the run again."
+    return ""

@@ -1,0 +1,117 @@
+"""Recipes and runs: make, start, cancel, delete. The page, the API and the admin site call these."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from annotation.models import Project
+from annotation.validators import check_storable
+from training import prompts
+from training.models import Dataset, Method, Recipe, Run
+from training.parameters import SEED_LIMIT, Hyperparameters, ParameterErrors, RunParameters
+
+
+def check_parameters(values: Any) -> Hyperparameters:
+    """The hyperparameters. Raises ValidationError keyed by parameter."""
+    try:
+        return Hyperparameters.from_json(values)
+    except ParameterErrors as error:
+        raise ValidationError(dict(error.messages)) from None
+
+
+def check_template(template: str) -> None:
+    """Raise ValidationError unless this can be a prompt template."""
+    try:
+        prompts.check_template(template)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+    check_storable(template, "The prompt template")
+
+
+@transaction.atomic
+def create_recipe(
+    *,
+    project: Project,
+    name: str,
+    user,
+    parameters: Mapping[str, Any],
+    base_model: str = "",
+    method: str = Method.QLORA,
+    prompt_template: str = prompts.DEFAULT_TEMPLATE,
+) -> Recipe:
+    """A recipe, checked before anything is queued.
+
+    Raises:
+        ValidationError: keyed by field or parameter.
+    """
+    hyperparameters = check_parameters(dict(parameters))
+    try:
+        check_template(prompt_template)
+    except ValidationError as error:
+        raise ValidationError({"prompt_template": error.messages}) from None
+    recipe = Recipe(
+        project=project,
+        name=name,
+        method=method,
+        base_model=base_model.strip(),
+        prompt_template=prompt_template,
+        parameters=hyperparameters.to_json(),
+        created_by=user,
+    )
+    recipe.full_clean()
+    recipe.save()
+    return recipe
+
+
+@transaction.atomic
+def start(*, dataset: Dataset, recipe: Recipe, user, seed: int = 0, name: str = "") -> Run:
+    """Queue a run of the recipe on the dataset. What decides it is copied, so that a later change does not reach it.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    from training import tasks
+
+    if recipe.project_id != dataset.project_id:
+        raise ValidationError({"recipe": "The recipe belongs to another project than the dataset."})
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= SEED_LIMIT:
+        raise ValidationError({"seed": f"The seed must be a whole number from 0 to {SEED_LIMIT}."})
+    parameters = RunParameters(
+        **recipe.hyperparameters().to_json(),
+        method=recipe.method,
+        base_model=recipe.base_model,
+        base_revision="",
+        is_scratch=False,
+        prompt_template=recipe.prompt_template,
+        dataset_hash=dataset.content_hash,
+        seed=seed,
+    )
+    run = Run(
+        project_id=dataset.project_id,
+        dataset=dataset,
+        recipe=recipe,
+        name=name.strip() or f"{recipe.name} on {dataset.name}"[:200],
+        seed=seed,
+        parameters=parameters.to_json(),
+        created_by=user,
+        message="Waiting for a GPU worker",
+    )
+    run.full_clean()
+    run.save()
+    run.queue(tasks.execute_run)
+    return run
+
+
+@transaction.atomic
+def delete(run: Run) -> None:
+    """Remove a run and its files.
+
+    Raises:
+        ValidationError: it has not ended.
+    """
+    locked = Run.objects.select_for_update().get(pk=run.pk)
+    if locked.is_active:
+        raise ValidationError("The run has not ended. Cancel it first.")
+    locked.delete()
