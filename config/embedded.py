@@ -75,13 +75,12 @@ def _as_account(*paths: Path) -> list[str]:
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
-        raise ServiceError(
-            "PostgreSQL does not run as root: start this as an ordinary user, or install setpriv."
-        )
+        raise ServiceError("PostgreSQL does not run as root: start this as an ordinary user, or install setpriv.")
     account = _account()
     prefix = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     if not all(parent.stat().st_mode & 0o001 for path in paths for parent in path.resolve().parents):
-        prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        # The third makes access(2), with which initdb looks for its programs, respect that right too.
+        prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
     return prefix
 
 

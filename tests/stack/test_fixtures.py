@@ -22,9 +22,7 @@ def test_a_worker_runs_tasks_on_the_test_database_and_is_gone_afterwards(worker,
     )
     one.stop()
     assert len(everyone) > 1
-    assert not [
-        process for process in everyone if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    assert not [process for process in everyone if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.browser
