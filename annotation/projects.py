@@ -61,9 +61,7 @@ def create(*, user, dimensions: Iterable[Mapping[str, Any]] | None = None, **val
 
 
 @transaction.atomic
-def change(
-    project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None = None, **values: Any
-) -> Project:
+def change(project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None = None, **values: Any) -> Project:
     """Change a project's fields and, when given, its dimensions: those not named any more are removed.
 
     A changed overlap holds for the items too: a lower one never goes below what an item already has, a
@@ -82,9 +80,9 @@ def change(
     if dimensions is not None:
         _set_dimensions(project, dimensions)
     if project.overlap != overlap:
-        Item.objects.filter(project=project).exclude(
+        Item.objects.filter(project=project).exclude(overlap=Greatest(Value(project.overlap), F("taken"))).update(
             overlap=Greatest(Value(project.overlap), F("taken"))
-        ).update(overlap=Greatest(Value(project.overlap), F("taken")))
+        )
     if project.overlap < overlap:
         transaction.on_commit(lambda: _propose_complete(project))
     return project
@@ -186,9 +184,7 @@ def add_member(project: Project, person: str, roles: Iterable[str], *, invited_b
     with transaction.atomic():
         user = find_or_invite(person, invited_by=invited_by)
         if Membership.objects.filter(project=project, user=user).exists():
-            raise ValidationError(
-                {"person": f"{user} is a member already. Change the roles in the list instead."}
-            )
+            raise ValidationError({"person": f"{user} is a member already. Change the roles in the list instead."})
         Membership.objects.bulk_create(Membership(project=project, user=user, role=role) for role in roles)
     return user
 
@@ -201,14 +197,15 @@ def find_or_invite(person: str, *, invited_by) -> Any:
     """
     people = get_user_model().objects
     person = person.strip()
-    validators.check_storable(person, "The name")
+    try:
+        validators.check_storable(person, "The name")
+    except ValidationError as error:
+        raise ValidationError({"person": error.messages}) from None
     found = people.filter(username=person).first()
     if found is None and "@" in person:
         matches = list(people.filter(email__iexact=person)[:2])
         if len(matches) > 1:
-            raise ValidationError(
-                {"person": f"Several accounts have the address {person}. Give the username."}
-            )
+            raise ValidationError({"person": f"Several accounts have the address {person}. Give the username."})
         found = matches[0] if matches else None
     if found is not None:
         if not found.is_active:
@@ -216,10 +213,7 @@ def find_or_invite(person: str, *, invited_by) -> Any:
         return found
     if "@" not in person:
         raise ValidationError(
-            {
-                "person": f"No account has the name {person[:150]!r}. To invite somebody new, give their "
-                "e-mail address."
-            }
+            {"person": f"No account has the name {person[:150]!r}. To invite somebody new, give their e-mail address."}
         )
     try:
         validate_email(person)
@@ -341,9 +335,7 @@ def people(project: Project) -> list[dict[str, Any]]:
     """Members by name, with their roles and how much they have annotated. For leads only."""
     members: dict[int, dict[str, Any]] = {}
     for row in Membership.objects.filter(project=project).select_related("user__invitation__invited_by"):
-        member = members.setdefault(
-            row.user_id, {"user": row.user, "roles": [], "annotations": 0, "skipped": 0}
-        )
+        member = members.setdefault(row.user_id, {"user": row.user, "roles": [], "annotations": 0, "skipped": 0})
         member["roles"].append(row.role)
     done = Annotation.objects.filter(project=project)
     skipped = Assignment.objects.filter(project=project, state=AssignmentState.SKIPPED)
