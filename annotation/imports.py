@@ -86,9 +86,7 @@ FROM staged_rejection ORDER BY row
 """
 
 
-def upload(
-    project: Project, user, file: File, *, file_format: str = "", with_pairs: bool = True
-) -> ItemImport:
+def upload(project: Project, user, file: File, *, file_format: str = "", with_pairs: bool = True) -> ItemImport:
     """Store an uploaded file and queue its import.
 
     Args:
@@ -174,9 +172,7 @@ def _stage(job: ItemImport, cursor, levels: dict[str, list[str]]) -> None:
                 job.report(reader.line, total, f"Checked {read:,} rows, {rejected:,} rejected")
         if not read:
             raise JobError(
-                "The file has a header and no rows below it."
-                if job.file_format == "csv"
-                else "The file is empty."
+                "The file has a header and no rows below it." if job.file_format == "csv" else "The file is empty."
             )
         _copy(cursor, good, bad)
     job.report(total, total, f"Writing {read - rejected:,} texts")
@@ -241,7 +237,8 @@ def clean(row: Row, job: ItemImport, levels: dict[str, list[str]]) -> tuple:
         Rejected: with the field at fault and the reason.
     """
     values = dict(row.values)
-    excerpt = str(values.get("text") or next(iter(values.values()), ""))[:200]
+    excerpt = str(values.get("text") or "").strip() or ", ".join(str(value) for value in values.values() if value)
+    excerpt = excerpt[:200]
 
     def checked(field: str, rule, *args) -> Any:
         try:
@@ -269,9 +266,7 @@ def clean(row: Row, job: ItemImport, levels: dict[str, list[str]]) -> tuple:
         checked(name, check_metadata, name, value)
     encoded = json.dumps(metadata, ensure_ascii=False)
     if len(encoded) > MAX_METADATA:
-        reason = (
-            f"The other columns hold {len(encoded):,} characters together; the limit is {MAX_METADATA:,}."
-        )
+        reason = f"The other columns hold {len(encoded):,} characters together; the limit is {MAX_METADATA:,}."
         raise Rejected(row.row, "", reason, excerpt)
     return (
         row.row,

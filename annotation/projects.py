@@ -235,7 +235,7 @@ def invitation_path(user, viewer) -> str | None:
 
     Anybody who has the address can take the account, so no other lead is shown it.
     """
-    invitation = Invitation.objects.filter(user=user).first()
+    invitation = getattr(user, "invitation", None)
     if invitation is None or user.has_usable_password() or invitation.invited_by_id != viewer.pk:
         return None
     uid = urlsafe_base64_encode(force_bytes(user.pk))
