@@ -7,6 +7,7 @@ from django.contrib import admin
 
 from evaluation.models import (
     Criterion,
+    Generation,
     Output,
     OutputImport,
     Rating,
@@ -60,7 +61,7 @@ class SystemAdmin(Blinded):
     list_filter = ["kind", "is_scratch", "created_at"]
     search_fields = ["name", "base_model", "project__name"]
     list_select_related = ["project", "created_by"]
-    readonly_fields = ["project", "kind", "is_scratch", "created_by"]
+    readonly_fields = ["project", "kind", "run", "is_scratch", "created_by"]
 
     def has_add_permission(self, request):
         return False
@@ -73,6 +74,15 @@ class OutputAdmin(ReadOnly, Blinded):
     list_filter = ["system__kind", "created_at"]
     search_fields = ["text", "system__name", "item__external_id"]
     list_select_related = ["system", "item"]
+
+
+@admin.register(Generation)
+class GenerationAdmin(ReadOnly, Blinded):
+    system_path = "system"
+    list_display = ["id", "system", "dataset", "split", "status", "done", "total", "created_by", "created_at"]
+    list_filter = ["status", "split", "created_at"]
+    search_fields = ["system__name", "dataset__name", "project__name"]
+    list_select_related = ["system", "dataset", "created_by"]
 
 
 class RejectedInline(ReadOnly, admin.TabularInline):
@@ -101,7 +111,7 @@ class CriterionInline(admin.TabularInline):
     def has_change_permission(self, request, obj=None):
         return obj is None or obj.is_draft
 
-    has_add_permission = has_delete_permission = has_change_permission  # type: ignore[assignment]
+    has_add_permission = has_delete_permission = has_change_permission
 
 
 class ReviewerInline(admin.TabularInline):
@@ -112,7 +122,7 @@ class ReviewerInline(admin.TabularInline):
     def has_change_permission(self, request, obj=None):
         return obj is None or obj.is_draft
 
-    has_add_permission = has_delete_permission = has_change_permission  # type: ignore[assignment]
+    has_add_permission = has_delete_permission = has_change_permission
 
 
 @admin.register(Study)

@@ -3,8 +3,9 @@
 from django import forms
 from django.core.exceptions import ValidationError
 
-from evaluation import studies
-from evaluation.models import Study, System
+from evaluation import studies, systems
+from evaluation.models import Study, System, SystemKind
+from training.models import Dataset, Run, Split
 
 
 class StudyForm(forms.ModelForm):
@@ -29,20 +30,67 @@ class StudyForm(forms.ModelForm):
     def __init__(self, *args, project, user, **kwargs):
         super().__init__(*args, **kwargs)
         self.instance.project = project
-        systems = System.objects.filter(project=project).shown_to(user)
-        self.fields["systems"].queryset = systems  # type: ignore[attr-defined]
-        self.fields["reference"].queryset = systems  # type: ignore[attr-defined]
+        shown = System.objects.filter(project=project).shown_to(user)
+        self.fields["systems"].queryset = shown  # type: ignore[attr-defined]
+        self.fields["reference"].queryset = shown  # type: ignore[attr-defined]
 
     def clean(self):
         cleaned = super().clean() or {}
         if "systems" in cleaned and "reference" in cleaned:
             try:
-                studies.check_systems(
-                    list(cleaned["systems"]), cleaned["reference"], self.instance.project_id
-                )
+                studies.check_systems(list(cleaned["systems"]), cleaned["reference"], self.instance.project_id)
             except ValidationError as error:
                 self.add_error(None, error)
         return cleaned
+
+
+class SystemForm(forms.Form):
+    name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"dir": "auto"}))
+    kind = forms.ChoiceField(
+        label="What it is",
+        choices=[
+            (SystemKind.RUN, "The model of a run"),
+            (SystemKind.BASE, "A base model alone, with a prompt"),
+        ],
+        widget=forms.RadioSelect,
+        initial=SystemKind.RUN,
+    )
+    run = forms.ModelChoiceField(
+        Run.objects.none(),
+        required=False,
+        empty_label="none",
+        help_text="Whose model; for a base model alone, the run whose base and prompt it shares.",
+    )
+    base_model = forms.CharField(
+        max_length=300,
+        required=False,
+        help_text="Without a run: a hub id or a folder on the GPU worker. Empty: the server's default.",
+    )
+    prompt_template = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 5, "class": "plain", "dir": "auto"}),
+        help_text="With {text} where the text goes. Empty: the run's own prompt, or the usual one.",
+    )
+    max_new_tokens = forms.IntegerField(
+        label="Longest output, in tokens",
+        initial=systems.DEFAULT_NEW_TOKENS,
+        min_value=1,
+        max_value=systems.MAX_NEW_TOKENS,
+    )
+
+    def __init__(self, *args, project, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["run"].queryset = systems.usable_runs(project.pk)  # type: ignore[attr-defined]
+
+
+class GenerationForm(forms.Form):
+    dataset = forms.ModelChoiceField(Dataset.objects.none(), empty_label=None)
+    split = forms.ChoiceField(choices=Split.choices, initial=Split.TEST)
+
+    def __init__(self, *args, project, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["dataset"].queryset = Dataset.objects.filter(project=project)  # type: ignore[attr-defined]
 
 
 class PersonForm(forms.Form):

@@ -15,8 +15,9 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.jobs import Job
+from annotation.jobs import ACTIVE, Job
 from annotation.models import Item, Project, ProjectScopedQuerySet, upload_path
+from training.models import Dataset, Run, Split
 
 User = get_user_model()
 
@@ -46,6 +47,14 @@ class System(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="systems")
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=10, choices=SystemKind.choices)
+    run = models.ForeignKey(
+        Run,
+        models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="systems",
+        help_text="The run whose adapter, or whose base model, it uses.",
+    )
     base_model = models.CharField(max_length=300, blank=True, help_text="A hub id or a folder.")
     prompt_template = models.TextField(blank=True, help_text="The prompt, with {text} where the text goes.")
     settings = models.JSONField(default=dict, blank=True, help_text="How outputs are generated.")
@@ -88,6 +97,29 @@ class Output(models.Model):
 
     def __str__(self) -> str:
         return f"{self.system} on {self.item}"
+
+
+class Generation(Job):
+    """A system's outputs for a split of a dataset, made by a GPU worker. `done` and `total` count texts."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="generations")
+    system = models.ForeignKey(System, models.CASCADE, related_name="generations")
+    dataset = models.ForeignKey(Dataset, models.RESTRICT, related_name="generations")
+    split = models.CharField(max_length=10, choices=Split.choices, default=Split.TEST)
+
+    objects = Job.ScopedManager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["system"], condition=Q(status__in=ACTIVE), name="generation_one_active")
+        ]
+
+    def __str__(self) -> str:
+        return f"Outputs of {self.system} for {self.dataset}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("evaluation:system", args=[self.system_id])
 
 
 class OutputImport(Job):
@@ -148,9 +180,7 @@ class Study(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="studies")
     name = models.CharField(max_length=200)
     instructions = models.TextField(blank=True, help_text="Markdown. Reviewers can open it at any time.")
-    status = models.CharField(
-        max_length=10, choices=StudyStatus.choices, default=StudyStatus.DRAFT, editable=False
-    )
+    status = models.CharField(max_length=10, choices=StudyStatus.choices, default=StudyStatus.DRAFT, editable=False)
     seed = models.PositiveIntegerField(
         default=1,
         validators=[MaxValueValidator(2**31 - 1)],
@@ -166,16 +196,12 @@ class Study(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(10_000)],
         help_text="Drawn by the seed from the texts that all systems have outputs for. Empty: all of them.",
     )
-    chosen_ids = models.TextField(
-        blank=True, help_text="External ids of texts, one a line, instead of drawing them."
-    )
+    chosen_ids = models.TextField(blank=True, help_text="External ids of texts, one a line, instead of drawing them.")
     created_by = models.ForeignKey(User, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True, editable=False)
     closed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    closed_by = models.ForeignKey(
-        User, models.PROTECT, null=True, blank=True, editable=False, related_name="+"
-    )
+    closed_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, editable=False, related_name="+")
 
     objects = StudyQuerySet.as_manager()
 
@@ -294,13 +320,9 @@ class ReviewTask(models.Model):
     )
     tie = models.BooleanField(default=False, help_text="About the same: no output is preferred.")
     comment = models.TextField(blank=True)
-    active_seconds = models.PositiveIntegerField(
-        default=0, help_text="Seconds with the page in front and in use."
-    )
+    active_seconds = models.PositiveIntegerField(default=0, help_text="Seconds with the page in front and in use.")
     done_at = models.DateTimeField(null=True, blank=True)
-    updated_at = models.DateTimeField(
-        null=True, blank=True, help_text="When a finished task was last changed."
-    )
+    updated_at = models.DateTimeField(null=True, blank=True, help_text="When a finished task was last changed.")
 
     objects = ReviewTaskQuerySet.as_manager()
 
@@ -308,9 +330,7 @@ class ReviewTask(models.Model):
         ordering = ["study_id", "reviewer_id", "position"]
         constraints = [
             models.UniqueConstraint(fields=["study", "reviewer", "item"], name="review_task_once"),
-            models.UniqueConstraint(
-                fields=["study", "reviewer", "position"], name="review_task_position_once"
-            ),
+            models.UniqueConstraint(fields=["study", "reviewer", "position"], name="review_task_position_once"),
             models.CheckConstraint(
                 condition=Q(done_at=None, preferred=None, tie=False)
                 | Q(done_at__isnull=False, preferred=None, tie=True)
@@ -359,9 +379,7 @@ class Rating(models.Model):
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["slot", "criterion"], name="rating_once"),
-            models.CheckConstraint(
-                condition=Q(value__gte=1, value__lte=Criterion.LEVELS), name="rating_on_the_scale"
-            ),
+            models.CheckConstraint(condition=Q(value__gte=1, value__lte=Criterion.LEVELS), name="rating_on_the_scale"),
         ]
 
     def __str__(self) -> str:

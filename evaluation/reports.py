@@ -30,9 +30,7 @@ def run(report: Report) -> dict[str, Any]:
     return {"results": results, "figures": drawn, "message": "The report is complete."}
 
 
-def build(
-    study: Study, seed: int, on_progress: Callable[[int, int, str], None] | None = None
-) -> dict[str, Any]:
+def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] | None = None) -> dict[str, Any]:
     """Everything the report page shows.
 
     Args:
@@ -64,9 +62,7 @@ def build(
         agreement.append({"criterion": criterion.key, **asdict(alpha)})
         step(f"Agreement: {criterion.name}")
         for s, system in enumerate(systems[1:], start=1):
-            compared = statistics.compare(
-                ratings[c, :, s], ratings[c, :, 0], rng=_rng(seed, DIFFERENCE, c, s)
-            )
+            compared = statistics.compare(ratings[c, :, s], ratings[c, :, 0], rng=_rng(seed, DIFFERENCE, c, s))
             comparisons.append({"criterion": criterion.key, "system": system.pk, **asdict(compared)})
             step(f"Comparisons: {criterion.name}")
     adjusted = statistics.holm([row["p"] for row in comparisons])
@@ -87,8 +83,7 @@ def build(
             for system in systems
         ],
         "criteria": [
-            {"key": c.key, "name": c.name, "question": c.question, "low": c.low, "high": c.high}
-            for c in criteria
+            {"key": c.key, "name": c.name, "question": c.question, "low": c.low, "high": c.high} for c in criteria
         ],
         "counts": _counts(study),
         "means": means,
@@ -111,8 +106,7 @@ def _ratings(study: Study, criteria: list[int], systems: list[int]) -> statistic
     """Ratings of finished tasks: shape (criteria, items, systems, reviewers), NaN where there is none."""
     tasks = ReviewTask.objects.filter(study=study).order_by()
     items = {
-        pk: place
-        for place, pk in enumerate(tasks.values_list("item_id", flat=True).distinct().order_by("item_id"))
+        pk: place for place, pk in enumerate(tasks.values_list("item_id", flat=True).distinct().order_by("item_id"))
     }
     people = tasks.values_list("reviewer_id", flat=True).distinct().order_by("reviewer_id")
     reviewers = {pk: place for place, pk in enumerate(people)}
@@ -151,9 +145,7 @@ def _counts(study: Study) -> dict[str, int]:
 def _preferences(study: Study, systems: list[int]) -> dict[str, Any]:
     finished = study.tasks.filter(done_at__isnull=False).order_by()
     chosen = dict(
-        finished.filter(preferred__isnull=False)
-        .values_list("preferred__output__system_id")
-        .annotate(n=Count("pk"))
+        finished.filter(preferred__isnull=False).values_list("preferred__output__system_id").annotate(n=Count("pk"))
     )
     ties = finished.filter(tie=True).count()
     n = sum(chosen.values()) + ties
@@ -161,8 +153,7 @@ def _preferences(study: Study, systems: list[int]) -> dict[str, Any]:
         "n": n,
         "ties": asdict(statistics.share(ties, n)),
         "systems": [
-            {"system": system, "share": asdict(statistics.share(chosen.get(system, 0), n))}
-            for system in systems
+            {"system": system, "share": asdict(statistics.share(chosen.get(system, 0), n))} for system in systems
         ],
     }
 

@@ -119,9 +119,7 @@ def mean_rating(ratings: ArrayLike, *, rng: np.random.Generator, draws: int = DR
     return Estimate(estimate=mean, low=low, high=high, n_items=n_items, n_ratings=n_ratings)
 
 
-def agreement(
-    ratings: ArrayLike, *, levels: int, rng: np.random.Generator, draws: int = ALPHA_DRAWS
-) -> Estimate:
+def agreement(ratings: ArrayLike, *, levels: int, rng: np.random.Generator, draws: int = ALPHA_DRAWS) -> Estimate:
     """Krippendorff's alpha for ordinal ratings, with a 95 % percentile interval of a bootstrap over items.
 
     Args:
@@ -200,9 +198,7 @@ def _bootstrap_distribution(items, statistic, *, rng: np.random.Generator, draws
     return np.asarray(result.bootstrap_distribution, dtype=float)
 
 
-def compare(
-    system: ArrayLike, reference: ArrayLike, *, rng: np.random.Generator, draws: int = DRAWS
-) -> Comparison:
+def compare(system: ArrayLike, reference: ArrayLike, *, rng: np.random.Generator, draws: int = DRAWS) -> Comparison:
     """A system against the reference on the same items: mean difference and Wilcoxon signed-rank test.
 
     The unit is the item: each reviewer's rating of the reference is taken from the same reviewer's rating of
@@ -223,9 +219,7 @@ def compare(
     """
     first, second = _as_ratings(system, 2, "system"), _as_ratings(reference, 2, "reference")
     if first.shape != second.shape:
-        raise ValueError(
-            f"system and reference must have the same shape, got {first.shape} and {second.shape}"
-        )
+        raise ValueError(f"system and reference must have the same shape, got {first.shape} and {second.shape}")
     differences = first - second
     both = ~np.isnan(differences)
     counts = both.sum(axis=1)
@@ -257,9 +251,7 @@ def compare(
             rng=rng,
         )
         low, high = (float(value) for value in drawn.confidence_interval)
-    difference = Estimate(
-        estimate=mean, low=low, high=high, n_items=n_items, n_ratings=n_ratings, reason=reason
-    )
+    difference = Estimate(estimate=mean, low=low, high=high, n_items=n_items, n_ratings=n_ratings, reason=reason)
     if n_items == 1:
         test_reason = "One text only: no test."
     elif n_different == 0:
@@ -272,9 +264,7 @@ def compare(
             p=float(tested.pvalue),
             n_different=n_different,
         )
-    return Comparison(
-        difference=difference, statistic=None, p=None, n_different=n_different, test_reason=test_reason
-    )
+    return Comparison(difference=difference, statistic=None, p=None, n_different=n_different, test_reason=test_reason)
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:

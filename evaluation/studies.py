@@ -65,8 +65,7 @@ def create(project: Project, user, *, systems: Iterable[System], **values: Any) 
     study = Study(project=project, created_by=user, **values)
     _save(study, list(systems))
     Criterion.objects.bulk_create(
-        Criterion(study=study, position=position, **criterion)
-        for position, criterion in enumerate(default_criteria())
+        Criterion(study=study, position=position, **criterion) for position, criterion in enumerate(default_criteria())
     )
     return study
 
@@ -146,9 +145,7 @@ class Readiness:
     items: list[int] = field(default_factory=list)
     complete: int = 0  # texts that every system has an output for
     incomplete: int = 0  # texts that only some of the systems have an output for
-    missing: list[tuple[System, int, list[str]]] = field(
-        default_factory=list
-    )  # system, how many, first external ids
+    missing: list[tuple[System, int, list[str]]] = field(default_factory=list)  # system, how many, first external ids
     problems: list[str] = field(default_factory=list)
 
 
@@ -165,9 +162,7 @@ def readiness(study: Study) -> Readiness:
         chosen = [external_id.strip() for external_id in chosen if external_id.strip()]
         wanted = dict(items.filter(external_id__in=chosen).values_list("external_id", "pk"))
         if unknown := [external_id for external_id in chosen if external_id not in wanted]:
-            ready.problems.append(
-                f"{_count(len(unknown), 'chosen text')} not in the project: {_some(unknown)}."
-            )
+            ready.problems.append(f"{_count(len(unknown), 'chosen text')} not in the project: {_some(unknown)}.")
         pool = items.filter(pk__in=wanted.values())
     else:
         pool = items.filter(pk__in=usable.values("item"))
@@ -292,9 +287,7 @@ def content_of(task: ReviewTask) -> dict[str, Any]:
     if task.draft is not None:
         return task.draft
     ratings: dict[str, dict[str, int]] = {}
-    for slot, key, value in Rating.objects.filter(slot__task=task).values_list(
-        "slot_id", "criterion__key", "value"
-    ):
+    for slot, key, value in Rating.objects.filter(slot__task=task).values_list("slot_id", "criterion__key", "value"):
         ratings.setdefault(str(slot), {})[key] = value
     preferred = TIE if task.tie else str(task.preferred_id or "")
     return {"ratings": ratings, "preferred": preferred, "comment": task.comment}
@@ -397,9 +390,7 @@ def submit(user, token: uuid.UUID, content: dict[str, Any]) -> ReviewTask:
         update_fields=["value"],
     )
     task.tie = cleaned["preferred"] == TIE
-    task.preferred = (
-        None if task.tie else next(slot for slot in slots if str(slot.pk) == cleaned["preferred"])
-    )
+    task.preferred = None if task.tie else next(slot for slot in slots if str(slot.pk) == cleaned["preferred"])
     task.comment = cleaned["comment"]
     # The page counts from when it opened the task and starts with what had been counted before.
     task.active_seconds = max(task.active_seconds, clean_seconds(content.get("active_seconds")))

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from annotation.jobs import JobError
 from training import base_models
-from training.models import MetricKind, Run, RunMetric, Split
+from training.models import Dataset, MetricKind, Run, RunMetric, Split
 from training.parameters import RunParameters
 
 REPORT_EVERY = 0.5  # seconds between two looks at the database
@@ -65,7 +66,8 @@ def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.B
     if run.base_model:
         base = base_models.locate(run.base_model, run.base_revision)
     else:
-        base = base_models.resolve(parameters.base_model, lambda: _texts(run))
+        prompt = parameters.prompt_template
+        base = base_models.resolve(parameters.base_model, lambda: scratch_texts(run.dataset, prompt))
     run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
     run.device, run.library_versions = qlora.device(), qlora.library_versions()
     run.parameters |= {
@@ -85,9 +87,13 @@ def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.B
     return run.run_parameters(), base
 
 
-def _texts(run: Run):
-    """The texts that a scratch model's tokenizer is trained on: the dataset's own, in their fixed order."""
-    for text, rewrite in run.dataset.rows.order_by("position").values_list("text", "rewrite").iterator():
+def scratch_texts(dataset: Dataset, prompt_template: str) -> Iterator[str]:
+    """What a scratch model's tokenizer is trained on: the prompt, and the dataset's own texts in their fixed order.
+
+    Generation by the base alone calls this too, so that it starts from the same scratch model as the run.
+    """
+    yield from [prompt_template] * 20  # often enough that its words become tokens
+    for text, rewrite in dataset.rows.order_by("position").values_list("text", "rewrite").iterator():
         yield text
         yield rewrite
 

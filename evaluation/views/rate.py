@@ -31,9 +31,7 @@ def back(request: HttpRequest, pk: int) -> HttpResponse:
     """The text before `?before=` (a position), or the last finished one."""
     study = _study(request, pk)
     before = request.GET.get("before", "")
-    task = studies.task_before(
-        request.user, study, int(before) if before.isdecimal() and len(before) < 10 else None
-    )
+    task = studies.task_before(request.user, study, int(before) if before.isdecimal() and len(before) < 10 else None)
     if task is None:
         first = studies.next_task(request.user, study)
         return _show(request, study, first, notice="This is the first text.")

@@ -30,9 +30,7 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
     tasks = ReviewTask.objects.filter(study=OuterRef("pk")).order_by().values("study")
     rows = Study.objects.filter(project=project).annotate(
         tasks_total=Coalesce(Subquery(tasks.annotate(n=Count("pk")).values("n")), 0),
-        tasks_done=Coalesce(
-            Subquery(tasks.annotate(n=Count("pk", filter=Q(done_at__isnull=False))).values("n")), 0
-        ),
+        tasks_done=Coalesce(Subquery(tasks.annotate(n=Count("pk", filter=Q(done_at__isnull=False))).values("n")), 0),
     )
     page = page_by_id(rows, request.GET.get("after"), descending=True)
     return render(
@@ -93,9 +91,7 @@ def _detail(
         "may_manage": manages,
         "reviews": studies.is_reviewer(request.user, study),
         "criteria": study.criteria.all(),
-        "rows": [
-            {"progress": row, "link": _invitation_link(request, row.user)} for row in studies.progress(study)
-        ]
+        "rows": [{"progress": row, "link": _invitation_link(request, row.user)} for row in studies.progress(study)]
         if manages
         else [],
         "systems": [] if blind else study.systems.order_by("name"),
@@ -129,9 +125,7 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, f"{membership.user} reviews this study.")
             return redirect(study)
         except ValidationError as error:
-            form.add_error(
-                None if "person" not in getattr(error, "error_dict", {}) else "person", error.messages
-            )
+            form.add_error(None if "person" not in getattr(error, "error_dict", {}) else "person", error.messages)
     return _detail(request, study, form)
 
 
@@ -142,9 +136,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     if membership is None:
         raise Http404
     study = _study(request, membership.study_id, Role.LEAD)
-    return _act(
-        request, study, lambda: studies.remove_reviewer(study, membership), "The reviewer was removed."
-    )
+    return _act(request, study, lambda: studies.remove_reviewer(study, membership), "The reviewer was removed.")
 
 
 @require_POST
@@ -179,9 +171,7 @@ def export_ratings(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = request.POST.get("format", "csv")
     try:
         return redirect(
-            exports.create(
-                study.project, request.user, kind="ratings", file_format=wanted, filters={"study": study.pk}
-            )
+            exports.create(study.project, request.user, kind="ratings", file_format=wanted, filters={"study": study.pk})
         )
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))

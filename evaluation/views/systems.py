@@ -13,41 +13,102 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import access
 from annotation.models import Item, Role
 from annotation.pagination import page_by_id
-from evaluation import output_imports
-from evaluation.forms import UploadForm
-from evaluation.models import Output, OutputImport, System
+from evaluation import output_imports, systems
+from evaluation.forms import GenerationForm, SystemForm, UploadForm
+from evaluation.models import Generation, Output, OutputImport, System, SystemKind
 from evaluation.views.jobs import job_partial
+from training.models import Dataset
 
 READERS = (Role.LEAD, Role.TRAINER)
 
 
-def with_counts(systems):
+def with_counts(queryset):
     """Systems with `outputs_count`, counted by index for the rows of a page only."""
     counts = Output.objects.filter(system=OuterRef("pk")).order_by().values("system").annotate(n=Count("pk"))
-    return systems.annotate(outputs_count=Coalesce(Subquery(counts.values("n")), 0))
+    return queryset.annotate(outputs_count=Coalesce(Subquery(counts.values("n")), 0))
 
 
 @require_GET
 def index(request: HttpRequest, pk: int) -> HttpResponse:
     """The project's systems with their output counts, and what was uploaded lately."""
     project = access.project_for(request.user, pk, *READERS)
-    systems = System.objects.filter(project=project)
+    found = System.objects.filter(project=project)
     context = {
         "project": project,
-        "page": page_by_id(
-            with_counts(systems.shown_to(request.user)), request.GET.get("after"), descending=True
-        ),
-        "hidden": systems.hidden_from(request.user).distinct().count(),
+        "page": page_by_id(with_counts(found.shown_to(request.user)), request.GET.get("after"), descending=True),
+        "hidden": found.hidden_from(request.user).distinct().count(),
+        "may_generate": _may_generate(request.user, project.pk),
         "imports": OutputImport.objects.filter(project=project)[:5],
     }
     return render(request, "evaluation/systems.html", context)
 
 
+@require_http_methods(["GET", "POST"])
+def create(request: HttpRequest, pk: int) -> HttpResponse:
+    """A new system: a run's model, or a base model with a prompt."""
+    project = access.project_for(request.user, pk, Role.TRAINER)
+    initial = {"run": request.GET.get("run")} if request.GET.get("run", "").isdecimal() else None
+    form = SystemForm(request.POST or None, project=project, initial=initial)
+    if form.is_valid():
+        try:
+            return redirect(systems.create(project, request.user, **form.cleaned_data))
+        except ValidationError as error:
+            form.add_error(None, error)
+    status = 422 if form.is_bound else 200
+    return render(request, "evaluation/system_form.html", {"project": project, "form": form}, status=status)
+
+
 @require_GET
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """One system: where it comes from and how many outputs it has."""
-    system = _system(request, pk, *READERS)
-    return render(request, "evaluation/system.html", {"project": system.project, "system": system})
+    """One system: where it comes from, its outputs, and how their generation stands."""
+    return _detail(request, _system(request, pk, *READERS))
+
+
+def _detail(request: HttpRequest, system: System, form: GenerationForm | None = None) -> HttpResponse:
+    jobs: list[dict[str, Any]] = [
+        {"job": job, "progress_url": reverse("evaluation:generation-progress", args=[job.pk])}
+        for job in system.generations.select_related("dataset")[:10]
+    ]
+    context = {
+        "project": system.project,
+        "system": system,
+        "settings": [
+            (name.replace("_", " "), value) for name, value in system.settings.items() if value not in ("", None)
+        ],
+        "generations": jobs,
+        "active": any(row["job"].is_active for row in jobs),
+        "may_generate": system.kind != SystemKind.UPLOAD and _may_generate(request.user, system.project_id),
+        "form": form or GenerationForm(project=system.project),
+        "has_datasets": Dataset.objects.filter(project=system.project).exists(),
+    }
+    return render(request, "evaluation/system.html", context, status=422 if form else 200)
+
+
+@require_POST
+def generate(request: HttpRequest, pk: int) -> HttpResponse:
+    """Queue the system's outputs for a split of a dataset."""
+    system = _system(request, pk, Role.TRAINER)
+    form = GenerationForm(request.POST, project=system.project)
+    if form.is_valid():
+        try:
+            systems.generate(system, form.cleaned_data["dataset"], request.user, form.cleaned_data["split"])
+            return redirect(system)
+        except ValidationError as error:
+            form.add_error(None, error)
+    return _detail(request, system, form)
+
+
+@require_GET
+def generation_progress(request: HttpRequest, pk: int) -> HttpResponse:
+    job = _generation(request, pk, *READERS)
+    return job_partial(request, job, reverse("evaluation:generation-progress", args=[job.pk]))
+
+
+@require_POST
+def generation_cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    job = _generation(request, pk, Role.TRAINER)
+    job.request_cancel()
+    return redirect(job)
 
 
 @require_http_methods(["GET", "POST"])
@@ -115,7 +176,16 @@ def outputs(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "evaluation/outputs.html", context)
 
 
+def _may_generate(user, project_id: int) -> bool:
+    return user.is_superuser or Role.TRAINER in access.roles_in(user, project_id)
+
+
+def _generation(request: HttpRequest, pk: int, *roles: str) -> Generation:
+    hidden = System.objects.all().hidden_from(request.user)
+    return access.object_for(request.user, Generation.objects.exclude(system__in=hidden.values("pk")), pk, *roles)
+
+
 def _system(request: HttpRequest, pk: int, *roles: str) -> System:
     """The system, unless this person is rating it blind: then it is not there."""
-    systems = with_counts(System.objects.shown_to(request.user)).select_related("project", "created_by")
-    return access.object_for(request.user, systems, pk, *roles)
+    found = with_counts(System.objects.shown_to(request.user)).select_related("project", "created_by", "run__dataset")
+    return access.object_for(request.user, found, pk, *roles)
