@@ -142,10 +142,10 @@ def install():
     if LOG.exists():
         LOG.unlink()
     wanted = requirements()
-    print(f"Installing {len(wanted)} packages and what they need: some minutes the first time.", flush=True)
-    if not has_gpu() and reachable(CPU_TORCH + "/torch/"):
+    print(f"Installing {len(wanted)} packages and what they need; the first time takes minutes.", flush=True)
+    torch = [one for one in wanted if one.startswith("torch==")]
+    if torch and not has_gpu() and reachable(CPU_TORCH + "/torch/"):
         # The package index's own torch brings gigabytes of CUDA that no CPU can use.
-        torch = [one for one in wanted if one.startswith("torch==")]
         pip_install("--no-deps", "--index-url", CPU_TORCH, *torch)
     if pip_install("--constraint", str(ROOT / "constraints.txt"), *wanted):
         give_up(explain(read_log()))
@@ -178,10 +178,7 @@ def explain(log):
     if re.search(NO_TRUST, log):
         return f"The package index's certificate is not trusted: set PIP_CERT to the right file {again}."
     if re.search(NO_NETWORK, log):
-        return (
-            "The package index cannot be reached: check the network, or set PIP_INDEX_URL or HTTPS_PROXY, "
-            f"{again}."
-        )
+        return f"The package index cannot be reached: check the network, or set PIP_INDEX_URL or HTTPS_PROXY, {again}."
     return f"Installing failed: the lines above say why, and {LOG} has the details."
 
 

@@ -2,16 +2,15 @@
 
 import os
 
-import psutil
 import pytest
 from django.urls import reverse
 
 from config.processes import tree, wait_until
 from tests.factories import UserFactory
+from tests.stack.helpers import alive
 
 
-def test_a_worker_runs_tasks_on_the_test_database_and_is_gone_afterwards(worker, settings):
-    from annotation.models import Export, ItemImport  # noqa: F401
+def test_a_worker_runs_tasks_on_the_test_database_and_is_gone_afterwards(worker):
     from config.celery import app
 
     one = worker("default")
@@ -22,7 +21,7 @@ def test_a_worker_runs_tasks_on_the_test_database_and_is_gone_afterwards(worker,
     )
     one.stop()
     assert len(everyone) > 1
-    assert not [process for process in everyone if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert alive(everyone) == []
 
 
 @pytest.mark.browser
