@@ -13,7 +13,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from evaluation.svg import COLOURS
+from annotation.svg import COLOURS
 
 INK, MUTED, LINE, ACCENT, WARN = COLOURS
 STYLE = {

@@ -3,3 +3,9 @@ from django.apps import AppConfig
 
 class TrainingConfig(AppConfig):
     name = "training"
+
+    def ready(self) -> None:
+        from annotation.models import Role
+        from annotation.templatetags.site import NAVIGATION
+
+        NAVIGATION.append(("Training", "training:home", frozenset({Role.LEAD, Role.TRAINER})))

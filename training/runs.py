@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from annotation.models import Project
-from annotation.validators import check_storable
+from annotation.validators import check_storable, normalise_text
 from training import prompts
 from training.models import Dataset, Method, Recipe, Run
 from training.parameters import SEED_LIMIT, Hyperparameters, ParameterErrors, RunParameters
@@ -47,6 +47,7 @@ def create_recipe(
         ValidationError: keyed by field or parameter.
     """
     hyperparameters = check_parameters(dict(parameters))
+    prompt_template = normalise_text(prompt_template)  # a form posts \r\n, which a model would read as other tokens
     try:
         check_template(prompt_template)
     except ValidationError as error:

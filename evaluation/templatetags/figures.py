@@ -3,7 +3,7 @@
 from django import template
 from django.utils.safestring import SafeString, mark_safe
 
-from evaluation import svg
+from annotation import svg
 
 register = template.Library()
 

@@ -1,0 +1,169 @@
+"""Freezing approved pairs: determinism, splits, immutability."""
+
+import json
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotation.models import Pair, PairStatus
+from tests.factories import ItemFactory, PairFactory, ProjectFactory
+from tests.training.factories import SHARES, make_dataset, make_run
+from training import datasets
+from training.models import DatasetRow
+
+
+def content(dataset):
+    return list(dataset.rows.order_by("position").values_list("split", "text", "rewrite"))
+
+
+@pytest.mark.django_db
+def test_the_same_pairs_give_the_same_hash_and_splits_whatever_their_ids_and_order():
+    texts = [f"Sentence {number}, أهلا 🙃" for number in range(20)]
+    frozen = []
+    for order in (texts, texts[::-1]):
+        project = ProjectFactory()
+        for text in order:
+            PairFactory(project=project, item=ItemFactory(project=project, text=text), rewrite=text.upper())
+        frozen.append(datasets.freeze(project=project, name="d", user=project.created_by, shares=SHARES, seed=3))
+    first, second = frozen
+    assert first.content_hash == second.content_hash
+    assert content(first) == content(second)
+    assert first.counts == {"train": 12, "validation": 4, "test": 4}
+    assert list(datasets.lines(first, "alpaca")) == list(datasets.lines(second, "alpaca"))
+
+
+@pytest.mark.django_db
+def test_another_seed_another_rewrite_or_other_shares_give_another_hash():
+    project = ProjectFactory()
+    pairs = PairFactory.create_batch(10, project=project)
+    freeze = {"project": project, "name": "d", "user": project.created_by, "shares": SHARES}
+    hashes = {datasets.freeze(**freeze).content_hash, datasets.freeze(**freeze, seed=1).content_hash}
+    hashes.add(datasets.freeze(**freeze | {"shares": {"train": 0.8, "validation": 0.1, "test": 0.1}}).content_hash)
+    Pair.objects.filter(pk=pairs[0].pk).update(rewrite="Another rewrite")
+    hashes.add(datasets.freeze(**freeze).content_hash)
+    assert len(hashes) == 4
+
+
+@given(
+    st.lists(st.text(min_size=1, max_size=8), min_size=3, max_size=40),
+    st.integers(0, 5),
+    st.randoms(use_true_random=False),
+)
+def test_a_text_is_never_in_two_splits_and_order_of_arrival_does_not_matter(texts, seed, chance):
+    rows = [{"text": text, "rewrite": "r", "labels": {}} for text in texts]
+    if len({datasets._key(text) for text in texts}) < 3:
+        return
+    shuffled = rows.copy()
+    chance.shuffle(shuffled)
+    first, second = datasets.assign(rows, SHARES, seed), datasets.assign(shuffled, SHARES, seed)
+    assert first == second
+    splits = {}
+    for row in first:
+        splits.setdefault(datasets._key(row["text"]), set()).add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+
+
+@given(st.integers(3, 5000), st.integers(1, 98), st.integers(1, 98))
+def test_split_sizes_add_up_and_leave_no_wanted_split_empty(total, first, second):
+    if first + second >= 100:
+        return
+    shares = {"train": first / 100, "validation": second / 100, "test": 1 - (first + second) / 100}
+    sizes = datasets.split_sizes(total, shares)
+    assert sum(sizes.values()) == total
+    assert min(sizes.values()) >= 1
+    assert all(abs(sizes[split] - shares[split] * total) <= 2 for split in shares)
+
+
+def test_split_sizes_worked_by_hand():
+    assert datasets.split_sizes(10, {"train": 0.7, "validation": 0.1, "test": 0.2}) == {
+        "train": 7,
+        "validation": 1,
+        "test": 2,
+    }
+    # 3.5, 0.5 and 1.0 of five: the remainders tie at one half, the first split in order takes the odd one
+    assert datasets.split_sizes(5, {"train": 0.7, "validation": 0.1, "test": 0.2}) == {
+        "train": 3,
+        "validation": 1,
+        "test": 1,
+    }
+    assert datasets.split_sizes(4, {"train": 1.0, "validation": 0.0, "test": 0.0})["train"] == 4
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ({"train": 0.5, "validation": 0.1, "test": 0.1}, "add up to 0.7"),
+        ({"train": 0.0, "validation": 0.5, "test": 0.5}, "train split needs a share"),
+        ({"train": 1.5, "validation": -0.5, "test": 0.0}, "between 0 and 1"),
+        ({"train": 1.0}, "Give a share for each of train, validation, test"),
+        ({"train": "x", "validation": 0.5, "test": 0.5}, "must be a number"),
+        ({"train": float("nan"), "validation": 0.5, "test": 0.5}, "must be a number"),
+    ],
+)
+def test_shares_that_make_no_sense_are_refused_with_the_reason(shares, words):
+    project = ProjectFactory()
+    PairFactory.create_batch(5, project=project)
+    with pytest.raises(ValidationError, match=words):
+        datasets.freeze(project=project, name="d", user=project.created_by, shares=shares)
+
+
+@pytest.mark.django_db
+def test_without_enough_approved_pairs_nothing_is_frozen():
+    project = ProjectFactory()
+    PairFactory(project=project, status=PairStatus.PROPOSED)
+    with pytest.raises(ValidationError, match="no approved pair yet"):
+        datasets.freeze(project=project, name="d", user=project.created_by)
+    PairFactory.create_batch(2, project=project)
+    with pytest.raises(ValidationError, match="2 different texts cannot fill 3 splits"):
+        datasets.freeze(project=project, name="d", user=project.created_by)
+    with pytest.raises(ValidationError, match="no approved pair with these labels"):
+        datasets.freeze(project=project, name="d", user=project.created_by, filters={"bias": "none"})
+    assert not project.datasets.exists()
+
+
+@pytest.mark.django_db
+def test_the_database_refuses_to_change_a_frozen_dataset():
+    dataset = make_dataset()
+    for change in (
+        lambda: DatasetRow.objects.filter(dataset=dataset).update(rewrite="Changed"),
+        lambda: type(dataset).objects.filter(pk=dataset.pk).update(content_hash="0" * 64),
+        lambda: type(dataset).objects.filter(pk=dataset.pk).update(seed=99),
+    ):
+        with pytest.raises(IntegrityError, match="cannot be changed"), transaction.atomic():
+            change()
+    dataset.name = "A better name"
+    dataset.save()
+
+
+@pytest.mark.django_db
+def test_a_later_change_of_a_pair_does_not_reach_the_dataset():
+    dataset = make_dataset()
+    row = dataset.rows.first()
+    Pair.objects.filter(pk=row.pair_id).update(rewrite="Changed later")
+    assert dataset.rows.first().rewrite == row.rewrite
+
+
+@pytest.mark.django_db
+def test_a_dataset_with_runs_cannot_be_deleted():
+    run = make_run()
+    with pytest.raises(ValidationError, match="1 run of this dataset"):
+        datasets.delete(run.dataset)
+    run.delete()
+    datasets.delete(run.dataset)
+    assert not DatasetRow.objects.exists()
+
+
+@pytest.mark.django_db
+def test_training_files_hold_every_row_with_its_split():
+    dataset = make_dataset()
+    rows = {name: [json.loads(line) for line in datasets.lines(dataset, name)] for name in datasets.FORMATS}
+    assert [len(found) for found in rows.values()] == [5, 5, 5]
+    first = dataset.rows.first()
+    assert rows["alpaca"][0]["input"] == first.text
+    assert rows["alpaca"][0]["output"] == rows["prompt-completion"][0]["completion"] == first.rewrite
+    assert rows["chat"][0]["messages"][1] == {"role": "assistant", "content": first.rewrite}
+    assert {row["split"] for row in rows["chat"]} == {"train", "validation", "test"}

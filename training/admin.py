@@ -1,0 +1,96 @@
+"""The admin site's view of datasets, recipes and runs. Runs start here too, through the same service as the page."""
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from training import runs
+from training.models import Dataset, DatasetRow, Recipe, Run, RunMetric
+from training.parameters import PRESETS
+
+
+class FrozenAdmin(admin.ModelAdmin):
+    """Rows that only the services make and change."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj=None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj=None) -> bool:
+        return False
+
+
+@admin.register(Dataset)
+class DatasetAdmin(FrozenAdmin):
+    list_display = ("name", "project", "short_hash", "size", "seed", "created_by", "created_at")
+    list_filter = ("created_at",)
+    search_fields = ("name", "content_hash", "project__name")
+    list_select_related = ("project", "created_by")
+    actions = ("start_qlora_run",)
+
+    @admin.action(description="Start a QLoRA run on the chosen datasets")
+    def start_qlora_run(self, request: HttpRequest, queryset) -> None:
+        """With the project's newest recipe, or the CPU demo where it has none."""
+        if not request.user.is_superuser:
+            messages.error(request, "Only administrators start runs here; trainers start them in the project.")
+            return
+        for dataset in queryset.select_related("project"):
+            try:
+                with transaction.atomic():
+                    recipe = Recipe.objects.filter(project=dataset.project).first() or runs.create_recipe(
+                        project=dataset.project,
+                        name=PRESETS["cpu-demo"].name,
+                        user=request.user,
+                        parameters=PRESETS["cpu-demo"].parameters.to_json(),
+                    )
+                    run = runs.start(dataset=dataset, recipe=recipe, user=request.user)
+            except ValidationError as error:
+                messages.error(request, f"{dataset}: {' '.join(error.messages)}")
+            else:
+                link = format_html('<a href="{}">{}</a>', run.get_absolute_url(), run)
+                messages.success(request, format_html("Queued {}, with the recipe {}.", link, recipe))
+
+
+@admin.register(DatasetRow)
+class DatasetRowAdmin(FrozenAdmin):
+    list_display = ("external_id", "dataset", "split", "position")
+    list_filter = ("split",)
+    search_fields = ("external_id", "text", "rewrite")
+    list_select_related = ("dataset",)
+
+
+@admin.register(Recipe)
+class RecipeAdmin(FrozenAdmin):
+    list_display = ("name", "project", "method", "base_model", "created_by", "created_at")
+    list_filter = ("method",)
+    search_fields = ("name", "base_model", "project__name")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(Run)
+class RunAdmin(FrozenAdmin):
+    list_display = ("name", "project", "status", "done", "total", "device", "is_scratch", "created_at", "ended_at")
+    list_filter = ("status", "is_scratch")
+    search_fields = ("name", "base_model", "project__name", "worker")
+    list_select_related = ("project",)
+    actions = ("cancel_runs",)
+
+    @admin.action(description="Cancel the chosen runs")
+    def cancel_runs(self, request: HttpRequest, queryset) -> None:
+        for run in queryset:
+            run.request_cancel()
+        messages.success(request, "Asked the chosen runs to stop.")
+
+
+@admin.register(RunMetric)
+class RunMetricAdmin(FrozenAdmin):
+    list_display = ("run", "kind", "step", "loss", "learning_rate", "created_at")
+    list_filter = ("kind",)
+    search_fields = ("run__name",)
+    list_select_related = ("run",)

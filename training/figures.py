@@ -1,0 +1,64 @@
+"""The loss curves of a run as SVG. Colours are the light theme's; `annotation.svg.themed` makes them follow a page's."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from annotation.svg import COLOURS
+
+INK, MUTED, LINE, ACCENT, WARN = COLOURS
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "redress",
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+MAX_POINTS = 500
+
+
+def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most about MAX_POINTS of the points, the last one always."""
+    step = max(1, len(points) // MAX_POINTS)
+    kept = list(points[::step])
+    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def loss(train: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]]) -> str:
+    """Training and validation loss by step; "" before the first point.
+
+    Args:
+        train, validation: (step, mean cross-entropy per token in nats), in order of step.
+    """
+    if not train and not validation:
+        return ""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7, 3))
+        FigureCanvasSVG(figure)
+        panel = figure.subplots()
+        for points, colour, style, name in (
+            (thinned(train), ACCENT, "-", "train"),
+            (thinned(validation), WARN, "--", "validation"),
+        ):
+            if points:
+                steps, values = zip(*points, strict=True)
+                panel.plot(steps, values, style, color=colour, linewidth=2, marker="o" if len(points) < 25 else "")
+                panel.annotate(
+                    f"{name} {values[-1]:.2f}", (steps[-1], values[-1]), xytext=(8, 0),
+                    textcoords="offset points", color=colour, va="center", annotation_clip=False,
+                )  # fmt: skip
+        panel.set_xlabel("step")
+        panel.set_ylabel("loss")
+        panel.grid(axis="y", color=LINE, linewidth=0.8)
+        panel.margins(x=0.02)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+        return file.getvalue()
