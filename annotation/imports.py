@@ -237,8 +237,8 @@ def clean(row: Row, job: ItemImport, levels: dict[str, list[str]]) -> tuple:
         Rejected: with the field at fault and the reason.
     """
     values = dict(row.values)
-    excerpt = str(values.get("text") or "").strip() or ", ".join(str(value) for value in values.values() if value)
-    excerpt = excerpt[:200]
+    words = [values.get("text"), *values.values()]
+    excerpt = next((word[:200] for word in words if isinstance(word, str) and word.strip()), "")
 
     def checked(field: str, rule, *args) -> Any:
         try:
