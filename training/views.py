@@ -230,6 +230,7 @@ def progress_context(found: Run) -> dict[str, Any]:
         "last_validation": validation[-1][3] if validation else None,
         "points": figures.thinned(points)[-60:],
         "log": found.log_tail(),
+        "took": (found.ended_at - found.started_at).total_seconds() if found.ended_at and found.started_at else None,
     }
 
 
