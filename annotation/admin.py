@@ -1,6 +1,8 @@
 """The admin site: everything can be found; what only a service may change is read-only here."""
 
 from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 
 from annotation.models import (
     Annotation,
@@ -49,6 +51,17 @@ class MembershipInline(admin.TabularInline):
     model = Membership
     autocomplete_fields = ("user",)
     extra = 0
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin):
+    """Accounts are closed (made inactive), never deleted: what people did stays, under their name."""
+
+    def has_delete_permission(self, request, obj=None) -> bool:
+        return False
 
 
 @admin.register(Project)
@@ -113,6 +126,10 @@ class ItemAdmin(LargeAdmin):
         return item.text[:80]
 
     def has_add_permission(self, request) -> bool:
+        return False
+
+    def has_delete_permission(self, request, obj=None) -> bool:
+        # Django's page of everything that would go with a text names systems, which who reviews must not see.
         return False
 
 

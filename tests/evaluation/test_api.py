@@ -11,7 +11,7 @@ from annotation import exports, jobs
 from annotation.jobs import JobStatus
 from annotation.models import Export
 from evaluation import output_imports, reports, studies
-from evaluation.models import OutputImport, Rating, Report, Study
+from evaluation.models import Generation, OutputImport, Rating, Report, Study
 from tests.evaluation.factories import (
     OutputFactory,
     SystemFactory,
@@ -20,6 +20,7 @@ from tests.evaluation.factories import (
     running_study,
 )
 from tests.factories import ItemFactory, ProjectFactory, UserFactory
+from tests.training.factories import make_dataset
 
 pytestmark = pytest.mark.django_db
 
@@ -65,9 +66,7 @@ def test_a_study_runs_from_set_up_to_report_through_the_api(lead, project):
         "meaning_kept",
         "reads_well",
     ]
-    assert client.get(f"{url}readiness/").json()["problems"] == [
-        "Nobody reviews yet. Add at least one reviewer."
-    ]
+    assert client.get(f"{url}readiness/").json()["problems"] == ["Nobody reviews yet. Add at least one reviewer."]
     assert client.post(f"{url}start/").status_code == 400
     assert client.post(f"{url}reviewers/", {"person": "rita"}).json()["user"] == "rita"
     assert client.patch(url, {"instructions": "Read twice."}).json()["instructions"] == "Read twice."
@@ -140,9 +139,7 @@ def test_only_leads_write_studies(lead, project, who):
     assert Study.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    "route", ["systems", "outputs", "output-imports", "studies", "reports", "review-tasks"]
-)
+@pytest.mark.parametrize("route", ["systems", "outputs", "output-imports", "studies", "reports", "review-tasks"])
 def test_nobody_sees_another_projects_rows(lead, project, route):
     running_study(project=project, lead=lead)
     OutputImport.objects.create(project=project, created_by=lead, file_name="x.csv")
@@ -252,6 +249,8 @@ def test_the_admin_site_lists_searches_and_opens_everything(client, lead, projec
     study = running_study(project=project, lead=lead)
     rate_everything(study)
     OutputImport.objects.create(project=project, created_by=lead, file_name="x.csv")
+    dataset = make_dataset(project=project)
+    Generation.objects.create(project=project, created_by=lead, system=study.reference, dataset=dataset)
     studies.close(study, lead)
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
     for model in admin.site._registry:

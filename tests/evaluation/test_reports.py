@@ -3,9 +3,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from annotation import jobs
+from annotation import jobs, svg
 from annotation.jobs import JobStatus
-from evaluation import reports, studies, svg
+from evaluation import reports, studies
 from evaluation.models import Report, System
 from tests.evaluation.factories import answers, make_study, rate_everything, running_study
 
@@ -114,9 +114,7 @@ def test_a_report_of_a_running_study_fails_with_a_sentence():
 def test_the_same_seed_gives_the_same_report():
     study = running_study(items=8, systems=3, reviewers=2)
     for number, task in enumerate(study.tasks.select_related("reviewer")):
-        value = {
-            system: 1 + (number * number + place) % 5 for place, system in enumerate(study.systems.all())
-        }
+        value = {system: 1 + (number * number + place) % 5 for place, system in enumerate(study.systems.all())}
         studies.submit(task.reviewer, task.token, answers(task, value))
     study = studies.close(study, study.created_by)
     first, again, other = (reports.build(study, seed) for seed in (7, 7, 8))
