@@ -80,9 +80,7 @@ def check_allowed(user, export: Export) -> None:
         exporter.allow(user, export)
 
 
-def create(
-    project: Project, user, *, kind: str, file_format: str, filters: dict[str, Any] | None = None
-) -> Export:
+def create(project: Project, user, *, kind: str, file_format: str, filters: dict[str, Any] | None = None) -> Export:
     """Queue an export.
 
     Raises:
@@ -94,9 +92,7 @@ def create(
     if exporter is None:
         raise ValidationError({"kind": f"There is no export {kind[:40]!r}; choose from {', '.join(KINDS)}."})
     if file_format not in exporter.formats:
-        raise ValidationError(
-            {"file_format": f"{exporter.title} can be exported as {', '.join(exporter.formats)}."}
-        )
+        raise ValidationError({"file_format": f"{exporter.title} can be exported as {', '.join(exporter.formats)}."})
     export = Export(project=project, created_by=user, kind=kind, file_format=file_format)
     check_allowed(user, export)
     export.filters = exporter.clean(project, filters or {})
@@ -176,7 +172,12 @@ def json_writer(file: IO[str]) -> Callable[[dict[str, Any]], None]:
 
 # Annotations and pairs
 
-ITEM_COLUMNS = ["external_id", "text", "source", "language", "target_group"]
+ITEM_COLUMNS = ("external_id", "text", "source", "language", "target_group")
+ANNOTATION_COLUMNS = (
+    *("spans", "target_groups", "rewrite", "comment", "active_seconds", "revision"),
+    *("created_at", "updated_at"),
+)
+PAIR_COLUMNS = ("status", "disagreement", "reason", "settled_by", "settled_at")
 
 
 def _keys(export: Export) -> list[str]:
@@ -225,8 +226,7 @@ def _annotation_rows(export: Export) -> Iterator[dict[str, Any]]:
 
 
 def _annotation_columns(export: Export) -> list[str]:
-    after = "spans target_groups rewrite comment active_seconds revision created_at updated_at"
-    return ["id", *ITEM_COLUMNS, "annotator", *_keys(export), *after.split()]
+    return ["id", *ITEM_COLUMNS, "annotator", *_keys(export), *ANNOTATION_COLUMNS]
 
 
 def _pairs(export: Export) -> QuerySet:
@@ -259,13 +259,7 @@ def _pair_rows(export: Export) -> Iterator[dict[str, Any]]:
 
 
 def _pair_columns(export: Export) -> list[str]:
-    return [
-        "id",
-        *ITEM_COLUMNS,
-        "safe_rewrite",
-        *_keys(export),
-        *("status", "disagreement", "reason", "settled_by", "settled_at"),
-    ]
+    return ["id", *ITEM_COLUMNS, "safe_rewrite", *_keys(export), *PAIR_COLUMNS]
 
 
 def clean_pair_filters(project: Project, filters: dict[str, Any]) -> dict[str, Any]:

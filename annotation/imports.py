@@ -219,6 +219,9 @@ def _apply(job: ItemImport, cursor, levels: dict[str, list[str]]) -> dict[str, A
         job.beat()  # cancelled, or another worker's by now: then nothing of this is written
         if not ItemImport.objects.filter(pk=job.pk, attempt=job.attempt, applied_at=None).update(**counts):
             raise LeaseLost
+    if imported > BATCH:
+        # The planner must not take a table it saw empty for a small one until autovacuum comes by.
+        cursor.execute("ANALYZE annotation_item, annotation_pair")
     return {**counts, "message": _summary(imported, rejected)}
 
 

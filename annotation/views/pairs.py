@@ -50,9 +50,7 @@ def queue(request: HttpRequest, pk: int) -> HttpResponse:
     shown = _filtered(request, project)
     after = request.GET.get("after", "")
     place = (
-        Pair.objects.filter(project=project, pk=int(after)).first()
-        if after.isdecimal() and len(after) < 19
-        else None
+        Pair.objects.filter(project=project, pk=int(after)).first() if after.isdecimal() and len(after) < 19 else None
     )
     found = pairs.following(shown.qs, place, status) if place else pairs.in_order(shown.qs, status)
     rows = list(found.select_related("item", "settled_by")[: PAGE_SIZE + 1])
@@ -96,13 +94,15 @@ def pair(request: HttpRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         found.refresh_from_db()
         return _show(request, found, form, error)
-    messages.success(request, f"{found.item.external_id}: {done.get_status_display().lower()}.")
     if done.status == PairStatus.PROPOSED:  # opened again
-        return redirect(found)
+        messages.success(request, "The pair is open again.")
+        return redirect(f"{found.get_absolute_url()}?{_address(request)}")
     following = _next(_filtered(request, found.project).qs, found)
     if following is None:
+        messages.success(request, f"{found.item.external_id}: {done.get_status_display().lower()}.")
         return redirect(f"{reverse('annotation:pairs', args=[found.project_id])}?{_address(request)}")
-    return redirect(f"{following.get_absolute_url()}?{_address(request)}")
+    # The next page says what was settled, with the way back to it.
+    return redirect(f"{following.get_absolute_url()}?{_address(request, settled=found.pk)}")
 
 
 def _decide(request: HttpRequest, found: Pair, form: SettleForm) -> Pair:
@@ -135,9 +135,7 @@ def _next(filtered: "QuerySet[Pair]", place: Pair) -> Pair | None:
 def _show(
     request: HttpRequest, found: Pair, form: SettleForm | None, error: ValidationError | None = None
 ) -> HttpResponse:
-    annotations = list(
-        Annotation.objects.filter(item=found.item_id).select_related("annotator").order_by("pk")
-    )
+    annotations = list(Annotation.objects.filter(item=found.item_id).select_related("annotator").order_by("pk"))
     comparison = compare(found.item, annotations, found.project.dimensions.all())
     typed: dict[str, Any]
     if form is not None:
@@ -161,9 +159,14 @@ def _show(
                 typed |= {"rewrite": annotation.rewrite, "chosen": annotation.pk}
     filtered = _filtered(request, found.project).qs
     held = access.require(request.user, found.project_id, *Role.values)
+    settled = request.GET.get("settled", "")
+    known = settled.isdecimal() and len(settled) < 19
     context = {
         "project": found.project,
         "pair": found,
+        "settled": Pair.objects.filter(project=found.project, pk=settled).select_related("item").first()
+        if known
+        else None,
         "item": found.item,
         "comparison": comparison,
         "settle": [

@@ -6,7 +6,8 @@
     get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
     set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* private window */ } },
   };
-  let rewrite, timer, untouched;
+  const GRACE = 400; // ms; a key still on its way from the last page must not decide this pair
+  let rewrite, timer, untouched, leaving = false;
 
   function showDiff() {
     const parts = rewrite.value.trim()
@@ -49,7 +50,8 @@
     $("hide")?.setAttribute("aria-pressed", String(blurred));
   }
 
-  const press = (id) => $(id)?.click();
+  const press = (id) => { if (!leaving) $(id)?.click(); };
+  const approve = () => { if (performance.now() > GRACE) press("approve"); };
   const openRejection = () => { const box = $("rejection"); if (box) { box.open = true; $("reason").focus(); } };
   const openHelp = () => { const help = $("help"); if (help && !help.open) help.showModal(); };
 
@@ -67,7 +69,7 @@
       if (event.key === "Escape") { target.blur(); }
       return;
     }
-    if (store.get("redress-single-keys") === "no") return;
+    if (leaving || store.get("redress-single-keys") === "no") return;
     if (/^[0-9]$/.test(event.key)) {
       const sources = [...document.querySelectorAll(".annotation")];
       const source = event.key === "0"
@@ -76,7 +78,7 @@
       return;
     }
     const actions = {
-      a: () => press("approve"), r: openRejection, j: () => press("next"), k: () => press("previous"),
+      a: approve, r: openRejection, j: () => press("next"), k: () => press("previous"),
       e: () => rewrite?.focus(), h: toggleBlur, "?": openHelp,
     };
     if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
@@ -85,11 +87,13 @@
   document.addEventListener("click", (event) => {
     const source = event.target.closest("[data-use]");
     if (source && rewrite) { event.preventDefault(); use(source); }
+    if (event.target.closest("#next, #previous") && (!rewrite || untouched)) leaving = true;
     if (event.target.closest("#hide")) toggleBlur();
     if (event.target.closest("[data-open=help]")) openHelp();
     if (event.target.id === "single-keys") store.set("redress-single-keys", event.target.checked ? "yes" : "no");
   });
 
+  window.addEventListener("pageshow", () => { leaving = false; }); // back from the browser's history
   window.addEventListener("beforeunload", (event) => { if (rewrite && !untouched) event.preventDefault(); });
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -105,7 +109,10 @@
       timer = setTimeout(() => { showChosen(); showDiff(); }, 120);
     });
     $("reason").addEventListener("input", () => { untouched = false; });
-    $("settle").addEventListener("submit", () => { untouched = true; }); // leaving is wanted now
+    $("settle").addEventListener("submit", (event) => {
+      if (leaving) { event.preventDefault(); return; } // a second press on the way out
+      leaving = untouched = true;
+    });
     showChosen();
     showDiff();
   });

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -218,3 +219,10 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(project, lead, django
     job = Export.objects.claim(job.pk)
     with django_assert_max_num_queries(12):
         assert exports.run(job)["rows"] == 20
+
+
+def test_the_documentation_names_every_column_and_the_instruction():
+    text = " ".join((Path(__file__).parents[2] / "docs" / "formats.md").read_text().split())
+    assert exports.ALPACA_INSTRUCTION in text
+    for name in (*imports.COLUMNS, *exports.ITEM_COLUMNS, *exports.PAIR_COLUMNS, *exports.ANNOTATION_COLUMNS):
+        assert f"`{name}`" in text, name

@@ -384,7 +384,8 @@ def test_approving_goes_on_to_the_next_pair_of_the_filtered_queue(client, projec
     )
     values = {"rewrite": "Settled.", "label-bias": "none", "label-harm": ""}
     answer = decide(client, first, "approve", query="?label=bias:high", **values)
-    assert answer.url == f"{url('pair', third.pk)}?label=bias%3Ahigh"
+    assert answer.url == f"{url('pair', third.pk)}?label=bias%3Ahigh&settled={first.pk}"
+    assert f"{first.item.external_id}: approved. See it again" in visible(client.get(answer.url).content.decode())
     first.refresh_from_db()
     assert (first.status, first.rewrite, first.labels) == ("approved", "Settled.", {"bias": "none"})
     answer = decide(client, third, "reject", query="?label=bias:high", reason="Not a sentence.")
@@ -432,7 +433,7 @@ def test_a_settled_pair_is_shown_and_can_be_opened_again(client, project, lead):
     text = page(client, "pair", pair.pk)
     assert "Not &lt;i&gt;a sentence." in text and 'id="settle"' not in text
     answer = decide(client, pair, "reopen")
-    assert answer.url == url("pair", pair.pk)
+    assert answer.url == url("pair", pair.pk) + "?"
     pair.refresh_from_db()
     assert (pair.status, pair.reason) == ("proposed", "")
 
