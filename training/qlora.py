@@ -289,10 +289,12 @@ def train(
 
     adapter = folder / "adapter"
     shutil.rmtree(adapter, ignore_errors=True)
-    settings = trainer.model.peft_config["default"]
-    settings.base_model_name_or_path, settings.revision = p.base_model, p.base_revision
     trainer.model.save_pretrained(adapter)
     tokenizer.save_pretrained(adapter)
+    # The base's name and commit instead of a folder of this machine, so that the adapter is of use elsewhere.
+    config_file = adapter / "adapter_config.json"
+    base = {"base_model_name_or_path": p.base_model, "revision": p.base_revision}
+    config_file.write_text(json.dumps(json.loads(config_file.read_text()) | base, indent=2) + "\n")
     (adapter / "recipe.json").write_text(
         json.dumps({"parameters": p.to_json(), "library_versions": library_versions()}, indent=2) + "\n"
     )
