@@ -375,18 +375,19 @@ class StudyViewSet(
     @action(detail=True, methods=["post"])
     def reviewers(self, request, pk=None):
         """Make a person a reviewer."""
+        study = self.get_object()
         serializer = PersonSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        membership = studies.invite(self.get_object(), request.user, serializer.validated_data["person"])
+        membership = studies.invite(study, request.user, serializer.validated_data["person"])
         return Response(ReviewerSerializer(membership).data, status=201)
 
     @extend_schema(request=PersonSerializer, responses={204: None})
     @action(detail=True, methods=["post"], url_path="remove-reviewer")
     def remove_reviewer(self, request, pk=None):
         """Take a person off a study that has not started."""
+        study = self.get_object()
         serializer = PersonSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        study = self.get_object()
         membership = study.reviewers.filter(user__username=serializer.validated_data["person"]).first()
         if membership is None:
             raise ValidationError({"person": "Nobody of this name reviews the study."})

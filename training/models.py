@@ -6,8 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator
-from django.db import models
-from django.db.models import Q
+from django.db import models, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.urls import reverse
@@ -220,5 +219,6 @@ class RunMetric(models.Model):
 
 @receiver(post_delete, sender=Run)
 def remove_folder(sender, instance: Run, **kwargs) -> None:
-    """A run's files go with its row."""
-    shutil.rmtree(instance.folder, ignore_errors=True)
+    """A run's files go with its row, once that is certain."""
+    folder = instance.folder
+    transaction.on_commit(lambda: shutil.rmtree(folder, ignore_errors=True))

@@ -106,9 +106,9 @@ class ProjectViewSet(
             raise PermissionDenied("An administrator can give you the permission to create projects.")
         serializer.save()
 
-    def perform_update(self, serializer):
-        access.require(self.request.user, serializer.instance.pk, Role.LEAD)
-        serializer.save()
+    def update(self, request, *args, **kwargs):
+        self._led()  # before the body is looked at
+        return super().update(request, *args, **kwargs)
 
     @extend_schema(responses=ProgressSerializer)
     @action(detail=True, methods=["get"])

@@ -1,0 +1,439 @@
+"""Who may open what: every page and every API route that exists, as every role, as a stranger and as nobody.
+
+The tables name each route with who may use it. A route that is in no table fails the test, so a new one cannot be
+forgotten; so does a line whose route is gone.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
+from django.test import Client
+from django.urls import URLResolver, get_resolver, reverse
+
+from annotation import jobs, work
+from annotation.jobs import JobStatus
+from annotation.models import Export, ItemImport, Pair, Role
+from evaluation import reports, studies
+from evaluation.models import Generation, OutputImport, Report
+from tests.evaluation.factories import make_study, rate_everything
+from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
+from tests.training.factories import RecipeFactory, make_dataset, make_run
+from training.models import RunMetric
+
+pytestmark = pytest.mark.django_db
+
+LABELS = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
+
+LEAD, TRAINER, ANNOTATOR, REVIEWER, STRANGER = "lead", "trainer", "annotator", "reviewer", "stranger"
+EVERYBODY = {LEAD, TRAINER, ANNOTATOR, REVIEWER, STRANGER}
+MEMBERS = {LEAD, TRAINER, ANNOTATOR}
+READERS = {LEAD, TRAINER}
+PUBLIC = "public"  # even without an account
+OPEN, HIDDEN, FORBIDDEN, SIGN_IN, NO_SUCH_METHOD = "open", "hidden", "forbidden", "sign in", "no such method"
+
+
+@dataclass
+class Rule:
+    """Who may use a route, which object its address names, and what a request needs to get past its form."""
+
+    who: Any
+    target: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    body: Callable[[dict], dict] | None = None
+
+
+def page(who, target: str | None = None, **parameters: Any) -> Rule:
+    return Rule(who, target, parameters)
+
+
+def api(who, target: str | None = None, body=None, **parameters: Any) -> Rule:
+    return Rule(who, target, parameters, body)
+
+
+PAGES: dict[str, Rule] = {
+    "health": page(PUBLIC),
+    "login": page(PUBLIC),
+    "invitation": page(PUBLIC, uidb64="MQ", token="x-y"),
+    "api-token": page(PUBLIC),
+    "logout": page(EVERYBODY),
+    "account": page(EVERYBODY),
+    "password_change": page(EVERYBODY),
+    "api-schema": page(PUBLIC),
+    "api-docs": page(PUBLIC),
+    "annotation:home": page(EVERYBODY),
+    "annotation:new-project": page(set()),  # needs Django's permission to add projects
+    "annotation:project": page(MEMBERS, "project"),
+    "annotation:edit-project": page({LEAD}, "project"),
+    "annotation:members": page({LEAD}, "project"),
+    "annotation:member": page({LEAD}, "project", user_pk="annotator"),
+    "annotation:items": page({LEAD}, "project"),
+    "annotation:item": page({LEAD}, "item"),
+    "annotation:settle-now": page({LEAD}, "item"),
+    "annotation:pairs": page(READERS, "project"),
+    "annotation:pair": page(READERS, "pair"),
+    "POST annotation:pair": page({LEAD}, "pair"),
+    "annotation:imports": page({LEAD}, "project"),
+    "annotation:import": page({LEAD}, "import"),
+    "annotation:import-progress": page({LEAD}, "import"),
+    "annotation:import-cancel": page({LEAD}, "import"),
+    "annotation:import-rejected": page({LEAD}, "import"),
+    "annotation:exports": page(READERS, "project"),
+    "annotation:export": page(READERS, "export"),
+    "annotation:export-progress": page(READERS, "export"),
+    "annotation:export-cancel": page(READERS, "export"),
+    "annotation:export-download": page(READERS, "export"),
+    "annotation:annotate": page({ANNOTATOR}, "project"),
+    "annotation:back": page({ANNOTATOR}, "project"),
+    "annotation:draft": page({ANNOTATOR}, "assignment"),
+    "annotation:submit": page({ANNOTATOR}, "assignment"),
+    "annotation:skip": page({ANNOTATOR}, "assignment"),
+    "annotation:revise": page({ANNOTATOR}, "annotation"),
+    "training:home": page(READERS, "project"),
+    "training:freeze": page({TRAINER}, "project"),
+    "training:new-recipe": page({TRAINER}, "project"),
+    "training:new-run": page({TRAINER}, "project"),
+    "training:dataset": page(READERS, "dataset"),
+    "training:dataset-file": page(READERS, "dataset", file_format="alpaca"),
+    "training:dataset-delete": page({TRAINER}, "dataset"),
+    "training:recipe": page(READERS, "recipe"),
+    "training:run": page(READERS, "run"),
+    "training:run-progress": page(READERS, "run"),
+    "training:run-figure": page(READERS, "run"),
+    "training:run-log": page(READERS, "run"),
+    "training:run-adapter": page(READERS, "run"),
+    "training:run-cancel": page({TRAINER}, "run"),
+    "training:run-delete": page({TRAINER}, "run"),
+    "evaluation:systems": page(READERS, "project"),
+    "evaluation:upload": page(READERS, "project"),
+    "evaluation:outputs": page(READERS, "project"),
+    "evaluation:system-new": page({TRAINER}, "project"),
+    "evaluation:system": page(READERS, "system"),
+    "evaluation:generate": page({TRAINER}, "system"),
+    "evaluation:generation-progress": page(READERS, "generation"),
+    "evaluation:generation-cancel": page({TRAINER}, "generation"),
+    "evaluation:output-import": page(READERS, "output-import"),
+    "evaluation:output-import-progress": page(READERS, "output-import"),
+    "evaluation:output-import-cancel": page(READERS, "output-import"),
+    "evaluation:studies": page(READERS, "project"),
+    "evaluation:study-new": page({LEAD}, "project"),
+    "evaluation:study": page(READERS, "closed-study"),
+    "evaluation:study-change": page({LEAD}, "draft-study"),
+    "evaluation:study-invite": page({LEAD}, "draft-study"),
+    "evaluation:study-start": page({LEAD}, "draft-study"),
+    "evaluation:study-close": page({LEAD}, "study"),
+    "evaluation:study-remove-reviewer": page({LEAD}, "study-reviewer"),
+    "evaluation:ratings": page(READERS, "closed-study"),
+    "evaluation:report": page(READERS, "closed-study"),
+    "evaluation:report-again": page({LEAD}, "closed-study"),
+    "evaluation:report-progress": page(READERS, "report"),
+    "evaluation:report-figure": page(READERS, "report", name="means"),
+    "evaluation:rate": page({REVIEWER}, "study"),
+    "evaluation:back": page({REVIEWER}, "study"),
+    "evaluation:draft": page({REVIEWER}, "task"),
+    "evaluation:submit": page({REVIEWER}, "task"),
+}
+
+
+def with_project(**more: Any):
+    return lambda world: {"project": world["project"].pk, **more}
+
+
+def with_file(content: str):
+    def body(world):
+        return {"project": world["project"].pk, "file": SimpleUploadedFile("rows.csv", content.encode())}
+
+    return body
+
+
+# Keyed by method and name. Lists answer everybody who is signed in, each with the rows they may see (tested below).
+API: dict[str, Rule] = {
+    "GET project-list": api(EVERYBODY),
+    "POST project-list": api(set(), body=lambda world: {"name": "Mine"}),
+    "GET project-detail": api(MEMBERS, "project"),
+    "PUT project-detail": api({LEAD}, "project"),
+    "PATCH project-detail": api({LEAD}, "project"),
+    "GET project-progress": api(MEMBERS, "project"),
+    "GET project-members": api({LEAD}, "project"),
+    "POST project-members": api({LEAD}, "project"),
+    "PUT project-member": api({LEAD}, "project", user_id="annotator"),
+    "DELETE project-member": api({LEAD}, "project", user_id="annotator"),
+    "GET item-list": api(EVERYBODY),
+    "GET item-detail": api({LEAD}, "item"),
+    "POST item-settle": api({LEAD}, "item"),
+    "GET annotation-list": api(EVERYBODY),
+    "GET annotation-detail": api({LEAD, ANNOTATOR}, "annotation"),
+    "GET pair-list": api(EVERYBODY),
+    "GET pair-detail": api(READERS, "pair"),
+    "POST pair-approve": api({LEAD}, "pair"),
+    "POST pair-reject": api({LEAD}, "pair"),
+    "POST pair-reopen": api({LEAD}, "pair"),
+    "GET import-list": api(EVERYBODY),
+    "POST import-list": api({LEAD}, body=with_file("text\nhello\n")),
+    "GET import-detail": api({LEAD}, "import"),
+    "POST import-cancel": api({LEAD}, "import"),
+    "GET import-rejected": api({LEAD}, "import"),
+    "GET export-list": api(EVERYBODY),
+    "POST export-list": api(READERS, body=with_project(kind="pairs", file_format="csv")),
+    "GET export-detail": api(READERS, "export"),
+    "POST export-cancel": api(READERS, "export"),
+    "GET export-download": api(READERS, "export"),
+    "GET assignment-list": api(EVERYBODY),
+    "POST assignment-next": api({ANNOTATOR}, body=with_project()),
+    "GET assignment-detail": api({ANNOTATOR}, "assignment"),
+    "PUT assignment-draft": api({ANNOTATOR}, "assignment"),
+    "POST assignment-submit": api({ANNOTATOR}, "assignment"),
+    "POST assignment-skip": api({ANNOTATOR}, "assignment"),
+    "POST assignment-revise": api({ANNOTATOR}, "finished-assignment"),
+    "GET dataset-list": api(EVERYBODY),
+    "POST dataset-list": api({TRAINER}, body=with_project(name="x")),
+    "GET dataset-detail": api(READERS, "dataset"),
+    "DELETE dataset-detail": api({TRAINER}, "dataset"),
+    "GET dataset-files": api(READERS, "dataset", file_format="chat"),
+    "GET dataset-rows": api(READERS, "dataset"),
+    "GET recipe-list": api(EVERYBODY),
+    "POST recipe-list": api({TRAINER}, body=with_project(name="x")),
+    "GET recipe-detail": api(READERS, "recipe"),
+    "GET run-list": api(EVERYBODY),
+    "POST run-list": api(
+        {TRAINER}, body=lambda world: {"dataset": world["dataset"].pk, "recipe": world["recipe"].pk}
+    ),
+    "GET run-detail": api(READERS, "run"),
+    "DELETE run-detail": api({TRAINER}, "run"),
+    "GET run-adapter": api(READERS, "run"),
+    "POST run-cancel": api({TRAINER}, "run"),
+    "GET run-log": api(READERS, "run"),
+    "GET run-metrics": api(READERS, "run"),
+    "GET system-list": api(EVERYBODY),
+    "POST system-list": api({TRAINER}, body=with_project(name="x", kind="base", prompt_template="Fix: {text}")),
+    "GET system-detail": api(READERS, "system"),
+    "GET generation-list": api(EVERYBODY),
+    "POST generation-list": api(
+        {TRAINER}, body=lambda world: {"system": world["system"].pk, "dataset": world["dataset"].pk}
+    ),
+    "GET generation-detail": api(READERS, "generation"),
+    "POST generation-cancel": api({TRAINER}, "generation"),
+    "GET output-list": api(EVERYBODY),
+    "GET output-detail": api(READERS, "output"),
+    "GET output-import-list": api(EVERYBODY),
+    "POST output-import-list": api(READERS, body=with_file("external_id,system,output\nx,y,z\n")),
+    "GET output-import-detail": api(READERS, "output-import"),
+    "POST output-import-cancel": api(READERS, "output-import"),
+    "GET output-import-rejected": api(READERS, "output-import"),
+    "GET study-list": api(EVERYBODY),
+    "POST study-list": api(
+        {LEAD},
+        body=lambda world: {
+            "project": world["project"].pk,
+            "name": "x",
+            "systems": [system.pk for system in world["study"].systems.all()],
+            "reference": world["study"].reference_id,
+        },
+    ),
+    "GET study-detail": api(READERS, "closed-study"),
+    "PATCH study-detail": api({LEAD}, "draft-study"),
+    "GET study-progress": api({LEAD}, "closed-study"),
+    "GET study-readiness": api({LEAD}, "draft-study"),
+    "POST study-reviewers": api({LEAD}, "draft-study"),
+    "POST study-remove-reviewer": api({LEAD}, "draft-study"),
+    "POST study-start": api({LEAD}, "draft-study"),
+    "POST study-close": api({LEAD}, "study"),
+    "POST study-report": api({LEAD}, "closed-study"),
+    "GET report-list": api(EVERYBODY),
+    "GET report-detail": api(READERS, "report"),
+    "GET review-task-list": api(EVERYBODY),
+    "POST review-task-next": api({REVIEWER}, body=lambda world: {"study": world["study"].pk}),
+    "GET review-task-detail": api({REVIEWER}, "task"),
+    "PUT review-task-draft": api({REVIEWER}, "task"),
+    "POST review-task-submit": api({REVIEWER}, "task"),
+}
+
+
+def routes() -> Iterator[tuple[str, str, str, list[str]]]:
+    """(key, name to reverse, HTTP method, parameters) of every route but those of Django's admin."""
+
+    def walk(patterns, namespace: str):
+        for pattern in patterns:
+            if isinstance(pattern, URLResolver):
+                if pattern.namespace != "admin":
+                    yield from walk(pattern.url_patterns, pattern.namespace or namespace)
+            elif namespace == "api":
+                parameters = list(pattern.pattern.regex.groupindex)
+                # a second address for the same view, ending in .json; and the list of all routes
+                if "format" not in parameters and pattern.name != "api-root":
+                    # the first request adds HEAD to them, for GET
+                    for method in [name for name in getattr(pattern.callback, "actions", {}) if name != "head"]:
+                        yield f"{method.upper()} {pattern.name}", f"api:{pattern.name}", method, parameters
+            else:
+                name = f"{namespace}:{pattern.name}" if namespace else pattern.name
+                for method in ("get", "post"):
+                    yield name, name, method, list(pattern.pattern.converters)
+
+    return walk(get_resolver().url_patterns, "")
+
+
+@pytest.fixture
+def world(settings, tmp_path):
+    """One project with something of everything in it, its people, and a stranger who has all roles elsewhere."""
+    settings.MEDIA_ROOT, settings.ARTIFACT_ROOT = tmp_path / "media", tmp_path / "artifacts"
+    people = {name: UserFactory(username=f"the-{name}") for name in EVERYBODY}
+    project = ProjectFactory(lead=people[LEAD], trainer=people[TRAINER], annotator=people[ANNOTATOR])
+    elsewhere = ProjectFactory(lead=people[STRANGER], trainer=people[STRANGER], annotator=people[STRANGER])
+    studies.start(make_study(project=elsewhere, lead=people[STRANGER], reviewers=[people[STRANGER]]))
+    made = {"project": project, "people": people, **people}
+
+    ItemFactory.create_batch(3, project=project)
+    finished = work.next_assignment(people[ANNOTATOR], project)
+    made["annotation"] = work.submit(
+        people[ANNOTATOR], finished.pk, {"labels": LABELS, "rewrite": "Kinder.", "spans": []}
+    )
+    made["finished-assignment"], made["item"] = finished, finished.item
+    made["pair"] = Pair.objects.get(item=finished.item)
+    made["assignment"] = work.next_assignment(people[ANNOTATOR], project)
+    file = ContentFile(b"text\nhello\n", name="texts.csv")
+    job = {"project": project, "created_by": people[LEAD], "status": JobStatus.FINISHED}
+    made["import"] = ItemImport.objects.create(file=file, file_name="texts.csv", file_format="csv", **job)
+    made["export"] = Export.objects.create(
+        kind="pairs", file_format="csv", file=ContentFile(b"id\n", name="pairs.csv"), **job
+    )
+
+    PairFactory.create_batch(4, project=project)
+    made["dataset"] = make_dataset(project=project)
+    made["recipe"] = RecipeFactory(project=project)
+    run = make_run(dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True)
+    RunMetric.objects.create(run=run, kind="train", step=1, epoch=1, loss=1)
+    run.adapter.mkdir(parents=True)
+    (run.adapter / "adapter_config.json").write_text("{}")
+    run.log_file.write_text("log")
+    made["run"] = run
+
+    made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
+    made["study-reviewer"] = made["draft-study"].reviewers.get()
+    made["study"] = studies.start(make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]]))
+    made["task"] = made["study"].tasks.first()
+    closed = studies.start(make_study(project=project, lead=people[LEAD], reviewers=2))
+    rate_everything(closed)
+    made["closed-study"] = studies.close(closed, people[LEAD])
+    made["report"] = Report.objects.get(study=closed)
+    jobs.execute(Report.objects, made["report"].pk, reports.run)
+    made["system"] = made["draft-study"].systems.first()
+    made["output"] = made["system"].outputs.first()
+    made["generation"] = Generation.objects.create(system=made["system"], dataset=made["dataset"], **job)
+    made["output-import"] = OutputImport.objects.create(file=file, file_name="outputs.csv", **job)
+    return made
+
+
+def address(rule: Rule, name: str, parameters: list[str], world) -> str:
+    values = {}
+    for parameter in parameters:
+        value = rule.parameters.get(parameter)
+        if value in world:
+            value = world[value].pk
+        elif value is None:
+            target = world[rule.target]
+            value = target.token if parameter == "token" else target.pk
+        values[parameter] = value
+    return reverse(name, kwargs=values)
+
+
+def outcome(client: Client, method: str, url: str, body: dict, is_api: bool) -> str:
+    """What became of a request; nothing of it stays in the database."""
+    with transaction.atomic():
+        as_json = is_api and method != "get" and "file" not in body
+        extra = {"data": body, "content_type": "application/json"} if as_json else {"data": body}
+        answer = getattr(client, method)(url, **extra)
+        if answer.streaming:
+            b"".join(answer.streaming_content)
+        transaction.set_rollback(True)
+    assert answer.status_code < 500, f"{method} {url}: {answer.status_code}"
+    if answer.status_code == 401 or (answer.status_code == 302 and answer.url.startswith("/account/login/?next=")):
+        return SIGN_IN
+    return {404: HIDDEN, 403: FORBIDDEN, 405: NO_SUCH_METHOD}.get(answer.status_code, OPEN)
+
+
+def expected(rule: Rule, person: str | None) -> set[str]:
+    """The outcomes that the tables allow."""
+    if rule.who == PUBLIC:
+        return {OPEN}
+    if person is None:
+        return {SIGN_IN}
+    if person in rule.who:
+        return {OPEN}
+    # To those outside the project it does not exist. Colleagues without the role may learn that it does.
+    inside = person in MEMBERS or (rule.target is None and rule.body is None)
+    return {FORBIDDEN, HIDDEN} if inside or not rule.who else {HIDDEN}
+
+
+def rule_for(key: str, method: str) -> Rule:
+    return (PAGES | API).get(f"{method.upper()} {key}") or (PAGES | API)[key]
+
+
+def test_every_route_is_in_the_tables_and_every_line_is_a_route():
+    found = {key for key, *_ in routes()}
+    found |= {f"{method.upper()} {key}" for key, _, method, _ in routes() if f"{method.upper()} {key}" in PAGES}
+    assert found - (PAGES.keys() | API.keys()) == set(), "routes without a line: say who may use them"
+    assert (PAGES.keys() | API.keys()) - found == set(), "lines without a route"
+
+
+def test_everybody_gets_exactly_what_their_role_opens(world):
+    wrong = []
+    for person in [None, *sorted(EVERYBODY)]:
+        client = Client()
+        for key, name, method, parameters in routes():
+            rule = rule_for(key, method)
+            if person:
+                client.force_login(world["people"][person])
+            body = rule.body(world) if rule.body and method != "get" else {}
+            url = address(rule, name, parameters, world)
+            got = outcome(client, method, url, body, key in API)
+            if got not in expected(rule, person) and got != NO_SUCH_METHOD:
+                wrong.append(f"{person or 'nobody'}: {method.upper()} {url} ({key}): {got}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_lists_of_the_api_hold_only_rows_of_ones_own_projects(world):
+    client = Client()
+    client.force_login(world["people"][STRANGER])
+    for key, name, method, _ in routes():
+        if key in API and key.endswith("-list") and method == "get":
+            for row in client.get(reverse(name)).json()["results"]:
+                project = row["id"] if key == "GET project-list" else row.get("project")
+                assert project != world["project"].pk, f"{key} shows a row of somebody else's project"
+
+
+def test_an_administrator_opens_everything_that_a_lead_or_trainer_opens(world):
+    client, administrator = Client(), UserFactory(is_superuser=True)
+    wrong = []
+    for key, name, method, parameters in routes():
+        rule = rule_for(key, method)
+        if rule.who == PUBLIC or not rule.who & READERS:
+            continue
+        client.force_login(administrator)
+        body = rule.body(world) if rule.body and method != "get" else {}
+        got = outcome(client, method, address(rule, name, parameters, world), body, key in API)
+        if got not in (OPEN, NO_SUCH_METHOD):
+            wrong.append(f"{method} {key}: {got}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_foreign_id_below_ones_own_project_is_not_found(world):
+    """The address of one's own project with the id of somebody else's row in it."""
+    client = Client()
+    client.force_login(world["people"][LEAD])
+    stranger = world["people"][STRANGER]
+    url = reverse("annotation:member", args=[world["project"].pk, stranger.pk])
+    assert client.post(url, {"roles": ["lead"]}).status_code == 404
+    outsider = MembershipFactory(role=Role.ANNOTATOR)
+    answer = client.get("/api/items/", {"project": outsider.project_id})
+    assert answer.status_code == 400 or answer.json()["results"] == []
+
+
+def test_nobody_reaches_the_admin_site_without_being_staff(world):
+    client = Client()
+    for person in EVERYBODY:
+        client.force_login(world["people"][person])
+        assert client.get(reverse("admin:index")).status_code == 302
