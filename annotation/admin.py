@@ -116,7 +116,7 @@ class ItemAdmin(LargeAdmin):
 
     list_display = ("external_id", "project", "beginning", "language", "finished", "overlap", "created_at")
     search_fields = ("external_id", "text")
-    list_filter = ("language", "created_at")
+    list_filter = ("created_at",)
     list_select_related = ("project",)
     raw_id_fields = ("project",)
     readonly_fields = ("project", "external_id", "text", "overlap", "taken", "finished", "created_at")

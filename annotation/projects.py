@@ -32,6 +32,7 @@ from annotation.models import (
 )
 
 MAX_DIMENSIONS = 12
+MAX_GUIDELINES = 50_000  # characters; they are rendered beside every text
 # Columns of imports and exports, which a dimension's column must not be taken for.
 RESERVED_KEYS = {
     *("id", "item", "row", "text", "external_id", "source", "language", "target_group", "target_groups"),
@@ -53,7 +54,7 @@ def create(*, user, dimensions: Iterable[Mapping[str, Any]] | None = None, **val
         ValidationError: keyed by field.
     """
     project = Project(created_by=user, **values)
-    project.full_clean()
+    _check(project)
     project.save()
     _set_dimensions(project, default_dimensions() if dimensions is None else dimensions)
     Membership.objects.create(project=project, user=user, role=Role.LEAD)
@@ -75,7 +76,7 @@ def change(project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None =
     overlap = project.overlap
     for name, value in values.items():
         setattr(project, name, value)
-    project.full_clean()
+    _check(project)
     project.save()
     if dimensions is not None:
         _set_dimensions(project, dimensions)
@@ -86,6 +87,14 @@ def change(project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None =
     if project.overlap < overlap:
         transaction.on_commit(lambda: _propose_complete(project))
     return project
+
+
+def _check(project: Project) -> None:
+    project.full_clean()
+    if len(project.guidelines) > MAX_GUIDELINES:
+        raise ValidationError(
+            {"guidelines": f"They have {len(project.guidelines):,} characters; the limit is {MAX_GUIDELINES:,}."}
+        )
 
 
 def _propose_complete(project: Project) -> None:

@@ -38,6 +38,8 @@ def test_nothing_of_a_refused_project_stays():
     with pytest.raises(ValidationError) as error:
         projects.create(user=UserFactory(), name="", overlap=0)
     assert set(error.value.message_dict) == {"name", "overlap"}
+    with pytest.raises(ValidationError, match="50,001 characters"):
+        projects.create(user=UserFactory(), name="x", guidelines="x" * 50_001)
     with pytest.raises(ValidationError):
         projects.create(user=UserFactory(), name="x", dimensions=[{"name": "Bias", "levels": ["one"]}])
     assert not Membership.objects.exists()

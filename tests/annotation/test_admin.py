@@ -1,0 +1,75 @@
+"""The admin site lists every row of annotation and changes none that services guard."""
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from annotation import projects, work
+from annotation.models import Annotation, AnnotationRevision, Export, ItemImport, Membership, RejectedRow, Role
+from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+LABELS = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
+MODELS = list(apps.get_app_config("annotation").get_models())
+
+
+@pytest.fixture
+def administrator(client):
+    user = UserFactory(is_staff=True, is_superuser=True)
+    client.force_login(user)
+    return user
+
+
+def fill():
+    """A row of every model."""
+    project = ProjectFactory(lead=UserFactory(), overlap=1)
+    ItemFactory(project=project, text="<script>alert(1)</script> هؤلاء")
+    user = MembershipFactory(project=project, role=Role.ANNOTATOR).user
+    annotation = work.submit(user, work.next_assignment(user, project).pk, {"labels": LABELS, "rewrite": "Kinder."})
+    AnnotationRevision.objects.create(annotation=annotation, number=1, content={}, created_at=annotation.created_at)
+    job = ItemImport.objects.create(project=project, created_by=user, file_name="a", file_format="csv")
+    RejectedRow.objects.create(item_import=job, row=2, reason="Empty.")
+    Export.objects.create(project=project, created_by=user, kind="pairs", file_format="csv")
+    projects.add_member(project, f"p{project.pk}@example.org", [Role.TRAINER], invited_by=user)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_is_listed_searched_and_opened_in_constant_queries(client, administrator, model):
+    fill()
+    assert model in admin.site._registry
+    name = f"admin:annotation_{model._meta.model_name}"
+    row = model._default_manager.first()
+    page = client.get(reverse(f"{name}_change", args=[row.pk])).content.decode()
+    assert "<script>alert(1)" not in page
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(reverse(f"{name}_changelist"), {"q": "a"}).status_code == 200
+        client.get(reverse(f"{name}_changelist"))
+        counts.append(len(queries))
+        fill()
+        fill()
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model is not Membership])
+def test_nothing_is_added_or_deleted_by_hand_but_memberships(client, administrator, model):
+    fill()
+    name = f"admin:annotation_{model._meta.model_name}"
+    assert client.get(reverse(f"{name}_add")).status_code == 403
+    row = model._default_manager.first()
+    if model._meta.model_name != "item":
+        assert client.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+
+
+def test_an_annotation_cannot_be_changed_by_hand(client, administrator):
+    fill()
+    annotation = Annotation.objects.first()
+    answer = client.post(reverse("admin:annotation_annotation_change", args=[annotation.pk]), {"rewrite": "Mine."})
+    assert answer.status_code == 403
+    annotation.refresh_from_db()
+    assert annotation.rewrite == "Kinder."
