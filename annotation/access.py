@@ -19,9 +19,7 @@ M = TypeVar("M", bound=Model)
 
 def roles_in(user, project_id: int) -> set[str]:
     """The roles of a person in a project; empty for everybody else."""
-    return set(
-        Membership.objects.filter(project_id=project_id, user_id=user.pk).values_list("role", flat=True)
-    )
+    return set(Membership.objects.filter(project_id=project_id, user_id=user.pk).values_list("role", flat=True))
 
 
 def require(user, project_id: int, *roles: str) -> set[str]:

@@ -33,9 +33,6 @@ def compare(item: Item, annotations: Sequence[Annotation], dimensions: Iterable[
         given = [level for level in levels if level is not None]
         most = majority(given)
         unanimous = len(set(given)) <= 1
-        cells = [
-            {"level": level, "differs": level is not None and not unanimous and level != most}
-            for level in levels
-        ]
+        cells = [{"level": level, "differs": level is not None and not unanimous and level != most} for level in levels]
         rows.append(LabelRow(dimension, cells, most, unanimous))
     return Comparison(item, annotations, rows)

@@ -47,9 +47,7 @@ class ItemFilter(ProjectFilterSet):
     q = django_filters.CharFilter(
         method="search", label="Search", max_length=200, widget=forms.TextInput({"type": "search"})
     )
-    state = django_filters.ChoiceFilter(
-        choices=STATES, method="in_state", label="Progress", empty_label="Any progress"
-    )
+    state = django_filters.ChoiceFilter(choices=STATES, method="in_state", label="Progress", empty_label="Any progress")
 
     class Meta:
         model = Item
@@ -83,9 +81,7 @@ class PairFilter(ProjectFilterSet):
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(
-            Q(item__text__icontains=value)
-            | Q(item__external_id__icontains=value)
-            | Q(rewrite__icontains=value)
+            Q(item__text__icontains=value) | Q(item__external_id__icontains=value) | Q(rewrite__icontains=value)
         )
 
 

@@ -75,9 +75,7 @@ def wanted_dimensions(formset) -> list[dict[str, Any]]:
 
 
 class RolesForm(forms.Form):
-    roles = forms.MultipleChoiceField(
-        choices=Role.choices, widget=forms.CheckboxSelectMultiple, required=False
-    )
+    roles = forms.MultipleChoiceField(choices=Role.choices, widget=forms.CheckboxSelectMultiple, required=False)
 
 
 class MemberForm(RolesForm):
@@ -151,7 +149,5 @@ class SettleForm(forms.Form):
         """The levels chosen; dimensions left undecided are absent."""
         prefix = "label-"
         return {
-            name[len(prefix) :]: self.data[name]
-            for name in self.data
-            if name.startswith(prefix) and self.data[name]
+            name[len(prefix) :]: self.data[name] for name in self.data if name.startswith(prefix) and self.data[name]
         }

@@ -48,9 +48,7 @@ class LeaseLost(Exception):
 class JobQuerySet(models.QuerySet):
     def claimable(self) -> Self:
         """Jobs that are waiting, or whose worker fell silent."""
-        return self.filter(
-            Q(status=JobStatus.QUEUED) | Q(status=JobStatus.RUNNING, lease_until__lt=timezone.now())
-        )
+        return self.filter(Q(status=JobStatus.QUEUED) | Q(status=JobStatus.RUNNING, lease_until__lt=timezone.now()))
 
     def claim(self, pk: int) -> Any:
         """Take a claimable job and return it; None when it is not to be had."""
@@ -85,9 +83,7 @@ class Job(models.Model):
 
     ScopedManager = models.Manager.from_queryset(JobQuerySet)
 
-    status = models.CharField(
-        max_length=10, choices=JobStatus.choices, default=JobStatus.QUEUED, editable=False
-    )
+    status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.QUEUED, editable=False)
     done = models.PositiveIntegerField(default=0, editable=False)
     total = models.PositiveIntegerField(default=0, editable=False)
     message = models.CharField(max_length=300, blank=True, editable=False)

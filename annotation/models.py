@@ -148,17 +148,13 @@ class Item(models.Model):
     """One text. Line breaks are stored as \\n, so that offsets count the same here and in a browser."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="items")
-    external_id = models.CharField(
-        max_length=200, help_text="The team's own id; made from the row when missing."
-    )
+    external_id = models.CharField(max_length=200, help_text="The team's own id; made from the row when missing.")
     text = models.TextField()
     source = models.CharField(max_length=200, blank=True)
     language = models.CharField(max_length=35, blank=True)
     target_group = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    overlap = models.PositiveSmallIntegerField(
-        help_text="Annotators for this item; the project's unless changed."
-    )
+    overlap = models.PositiveSmallIntegerField(help_text="Annotators for this item; the project's unless changed.")
     taken = models.PositiveSmallIntegerField(default=0, editable=False)  # held or finished; kept by a trigger
     finished = models.PositiveSmallIntegerField(default=0, editable=False)  # annotations; kept by a trigger
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -170,9 +166,7 @@ class Item(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "external_id"], name="item_external_id_once"),
             models.CheckConstraint(condition=Q(taken__lte=F("overlap")), name="item_taken_within_overlap"),
-            models.CheckConstraint(
-                condition=Q(finished__lte=F("overlap")), name="item_finished_within_overlap"
-            ),
+            models.CheckConstraint(condition=Q(finished__lte=F("overlap")), name="item_finished_within_overlap"),
         ]
         indexes = [
             # The queue: only items that still want somebody, in the order they are handed out.
@@ -256,9 +250,7 @@ class Annotation(models.Model):
     target_groups = models.JSONField(default=list, blank=True)
     rewrite = models.TextField(blank=True)
     comment = models.TextField(blank=True)
-    active_seconds = models.PositiveIntegerField(
-        default=0, help_text="Seconds with the page in front and in use."
-    )
+    active_seconds = models.PositiveIntegerField(default=0, help_text="Seconds with the page in front and in use.")
     suggestion_shown = models.BooleanField(default=False)
     revision = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -318,12 +310,8 @@ class Pair(models.Model):
         default=0, help_text="Share of dimensions on which the annotators were not unanimous, 0 to 1."
     )
     reason = models.TextField(blank=True, help_text="Why it was rejected.")
-    imported_rewrite = models.TextField(
-        blank=True, help_text="The ready-made rewrite that came with the text."
-    )
-    imported_labels = models.JSONField(
-        default=dict, blank=True, help_text="The labels that came with the text."
-    )
+    imported_rewrite = models.TextField(blank=True, help_text="The ready-made rewrite that came with the text.")
+    imported_labels = models.JSONField(default=dict, blank=True, help_text="The labels that came with the text.")
     annotations = models.ManyToManyField(Annotation, related_name="pairs", blank=True)
     chosen = models.ForeignKey(
         Annotation,
@@ -349,9 +337,7 @@ class Pair(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.CheckConstraint(
-                condition=~Q(status="approved") | ~Q(rewrite=""), name="pair_approved_has_rewrite"
-            ),
+            models.CheckConstraint(condition=~Q(status="approved") | ~Q(rewrite=""), name="pair_approved_has_rewrite"),
         ]
         indexes = [
             models.Index(fields=["project", "status", "-disagreement", "id"], name="pair_queue"),
@@ -382,9 +368,7 @@ class ItemImport(Job):
         help_text="Columns safe_rewrite and the dimensions' keys. Otherwise these columns are left out.",
     )
     imported = models.PositiveIntegerField(default=0)
-    proposed = models.PositiveIntegerField(
-        default=0, help_text="Ready-made rewrites that became proposed pairs."
-    )
+    proposed = models.PositiveIntegerField(default=0, help_text="Ready-made rewrites that became proposed pairs.")
     rejected = models.PositiveIntegerField(default=0)
     applied_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When its rows were written, all at once."

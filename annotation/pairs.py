@@ -53,9 +53,7 @@ def summarise(annotations: Sequence[Annotation]) -> dict[str, Any]:
     split = sum(len(set(levels)) > 1 for levels in votes.values())
     written = [annotation for annotation in annotations if annotation.rewrite.strip()]
     alike = Counter(annotation.rewrite for annotation in written)
-    chosen = max(
-        written, key=lambda annotation: alike[annotation.rewrite], default=None
-    )  # the first of the most
+    chosen = max(written, key=lambda annotation: alike[annotation.rewrite], default=None)  # the first of the most
     return {
         "labels": labels,
         "disagreement": split / len(keys) if keys else 0.0,
@@ -116,9 +114,7 @@ def propose_complete(project_id: int, batch: int = 500) -> int:
     """
     complete = Item.objects.filter(project_id=project_id, finished__gte=F("overlap"), finished__gt=0)
     last, made = 0, 0
-    while items := list(
-        complete.filter(pk__gt=last, pair=None).order_by("pk").only("pk", "project_id")[:batch]
-    ):
+    while items := list(complete.filter(pk__gt=last, pair=None).order_by("pk").only("pk", "project_id")[:batch]):
         for item in items:
             with transaction.atomic():
                 propose(item)
@@ -135,9 +131,7 @@ def settled(item: Item) -> bool:
 
 
 @transaction.atomic
-def approve(
-    pair: Pair, user, *, version: int, rewrite: str, labels: dict[str, str], chosen: int | None = None
-) -> Pair:
+def approve(pair: Pair, user, *, version: int, rewrite: str, labels: dict[str, str], chosen: int | None = None) -> Pair:
     """Settle a pair with this rewrite and these labels.
 
     Args:
@@ -200,9 +194,7 @@ def reopen(pair: Pair, user, *, version: int) -> Pair:
 
 
 def _locked(pair: Pair) -> Pair:
-    return (
-        Pair.objects.select_for_update(of=("self",)).select_related("project", "settled_by").get(pk=pair.pk)
-    )
+    return Pair.objects.select_for_update(of=("self",)).select_related("project", "settled_by").get(pk=pair.pk)
 
 
 def _unchanged(pair: Pair, version: int) -> Pair:

@@ -106,9 +106,7 @@ class _Prefix(io.RawIOBase):
 class Reader:
     """Iterates over the rows of a file; `line` says how far it is, in lines."""
 
-    def __init__(
-        self, file: BinaryIO, file_format: str, required: tuple[str, ...], known: tuple[str, ...]
-    ) -> None:
+    def __init__(self, file: BinaryIO, file_format: str, required: tuple[str, ...], known: tuple[str, ...]) -> None:
         """
         Args:
             file: at its start, checked by check_encoding. file_format: csv or jsonl.
@@ -119,9 +117,7 @@ class Reader:
         self.line = 0
 
     def __iter__(self) -> Iterator[Row | Rejected]:
-        stream = io.TextIOWrapper(
-            self.file, encoding="utf-8-sig", newline="" if self.file_format == "csv" else "\n"
-        )
+        stream = io.TextIOWrapper(self.file, encoding="utf-8-sig", newline="" if self.file_format == "csv" else "\n")
         try:
             yield from self._csv(stream) if self.file_format == "csv" else self._jsonl(stream)
         finally:
@@ -160,9 +156,7 @@ class Reader:
         while line := stream.readline(MAX_LINE):
             self.line += 1
             if len(line) == MAX_LINE and not line.endswith(("\n", "\r")):
-                raise Unreadable(
-                    f"Line {self.line:,} has more than {MAX_LINE:,} characters. Is this a CSV file?"
-                )
+                raise Unreadable(f"Line {self.line:,} has more than {MAX_LINE:,} characters. Is this a CSV file?")
             yield line
 
     def _columns(self, cells: list[str]) -> list[str]:
@@ -208,9 +202,7 @@ class Reader:
                 if isinstance(values, dict):
                     yield Row(number, self._known_names(values))
                 else:
-                    yield Rejected(
-                        number, "", 'The line is not a JSON object, as in {"text": "…"}.', line[:200]
-                    )
+                    yield Rejected(number, "", 'The line is not a JSON object, as in {"text": "…"}.', line[:200])
 
     def _known_names(self, values: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -96,9 +96,7 @@ def clean_content(content: dict[str, Any], project: Project, text: str, *, compl
 def _check_comment(comment: str) -> None:
     validators.check_storable(comment, "The comment")
     if len(comment) > MAX_COMMENT_LENGTH:
-        raise ValidationError(
-            f"The comment has {len(comment):,} characters; the limit is {MAX_COMMENT_LENGTH:,}."
-        )
+        raise ValidationError(f"The comment has {len(comment):,} characters; the limit is {MAX_COMMENT_LENGTH:,}.")
 
 
 def clean_seconds(value: Any) -> int:
@@ -135,10 +133,7 @@ def _lease(project: Project):
 def _resume(user, project: Project) -> Assignment | None:
     assignment = (
         Assignment.objects.filter(project=project, annotator=user)
-        .filter(
-            Q(state=AssignmentState.HELD)
-            | Q(state=AssignmentState.EXPIRED, item__taken__lt=F("item__overlap"))
-        )
+        .filter(Q(state=AssignmentState.HELD) | Q(state=AssignmentState.EXPIRED, item__taken__lt=F("item__overlap")))
         .select_related("item")
         .order_by(models.Case(models.When(state=AssignmentState.HELD, then=0), default=1), "id")
         .first()
@@ -187,9 +182,7 @@ def expire_leases(project: Project | None = None) -> int:
         if project:
             late = late.filter(project=project)
         locked = late.select_for_update(skip_locked=True, of=("self",)).order_by("item_id")[:1000]
-        return Assignment.objects.filter(pk__in=[row.pk for row in locked]).update(
-            state=AssignmentState.EXPIRED
-        )
+        return Assignment.objects.filter(pk__in=[row.pk for row in locked]).update(state=AssignmentState.EXPIRED)
 
 
 def save_draft(user, pk: int, content: dict[str, Any]) -> Assignment:

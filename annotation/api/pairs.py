@@ -14,9 +14,7 @@ from annotation.models import Pair, Role
 class PairSerializer(serializers.ModelSerializer):
     external_id = serializers.CharField(source="item.external_id", read_only=True)
     text = serializers.CharField(source="item.text", read_only=True)
-    settled_by = serializers.CharField(
-        source="settled_by.username", read_only=True, allow_null=True, default=None
-    )
+    settled_by = serializers.CharField(source="settled_by.username", read_only=True, allow_null=True, default=None)
 
     class Meta:
         model = Pair

@@ -16,9 +16,7 @@ from annotation.models import Dimension, Project, Role
 
 class DimensionSerializer(serializers.ModelSerializer):
     key = serializers.SlugField(max_length=40, required=False, help_text="Made from the name when missing.")
-    levels = serializers.ListField(
-        child=serializers.CharField(max_length=40), help_text="Ordered, lowest first."
-    )
+    levels = serializers.ListField(child=serializers.CharField(max_length=40), help_text="Ordered, lowest first.")
 
     class Meta:
         model = Dimension

@@ -25,9 +25,7 @@ def project_nav(context):
         held = set(Role.values) if request.user.is_superuser else roles_in(request.user, project.pk)
         request.project_roles = held
     entries = [
-        (label, reverse(name, args=[project.pk]))
-        for label, name, roles in NAVIGATION
-        if roles & request.project_roles
+        (label, reverse(name, args=[project.pk])) for label, name, roles in NAVIGATION if roles & request.project_roles
     ]
     # The entry whose address is the longest beginning of this page's is the part we are in.
     here = max((url for _, url in entries if request.path.startswith(url)), key=len, default=None)

@@ -77,9 +77,7 @@ def back(request: HttpRequest, pk: int) -> HttpResponse:
     )
     if previous is None:
         task = _next_task(request, project)
-        return _show(
-            request, project, task | {"notice": "This is the beginning: you have finished nothing earlier."}
-        )
+        return _show(request, project, task | {"notice": "This is the beginning: you have finished nothing earlier."})
     return _show(request, project, _annotation_task(request, previous))
 
 
@@ -175,8 +173,7 @@ def _fields(project: Project, content: dict[str, Any]) -> dict[str, Any]:
                 "key": dimension.key,
                 "name": dimension.name,
                 "levels": [
-                    {"name": level, "checked": labels.get(dimension.key) == level}
-                    for level in dimension.levels
+                    {"name": level, "checked": labels.get(dimension.key) == level} for level in dimension.levels
                 ],
             }
             for dimension in work.dimensions_of(project)

@@ -122,9 +122,7 @@ def export_list(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "project": project,
         "form": form,
-        "page": page_by_id(
-            earlier.select_related("created_by"), request.GET.get("after"), size=20, descending=True
-        ),
+        "page": page_by_id(earlier.select_related("created_by"), request.GET.get("after"), size=20, descending=True),
     }
     return render(request, "annotation/exports.html", context, status=422 if form.errors else 200)
 

@@ -95,9 +95,7 @@ def create(request: HttpRequest) -> HttpResponse:
     formset = DimensionFormSet(data, initial=dimension_values(default_dimensions()), prefix="dimensions")
     if data is not None and form.is_valid() and formset.is_valid():
         try:
-            project = projects.create(
-                user=request.user, dimensions=wanted_dimensions(formset), **form.cleaned_data
-            )
+            project = projects.create(user=request.user, dimensions=wanted_dimensions(formset), **form.cleaned_data)
         except ValidationError as error:
             show_errors(form, error)
         else:
@@ -141,16 +139,12 @@ def members(request: HttpRequest, pk: int) -> HttpResponse:
             show_errors(form, error)
         else:
             new = projects.invitation_path(user, request.user)
-            messages.success(
-                request, f"{user} is a member now." + (" Send them the link below." if new else "")
-            )
+            messages.success(request, f"{user} is a member now." + (" Send them the link below." if new else ""))
             return redirect("annotation:members", pk)
     return _members_page(request, project, form, 200 if data is None else 422)
 
 
-def _members_page(
-    request: HttpRequest, project: Project, form: MemberForm, status: int = 200
-) -> HttpResponse:
+def _members_page(request: HttpRequest, project: Project, form: MemberForm, status: int = 200) -> HttpResponse:
     rows = projects.people(project)
     for row in rows:
         path = projects.invitation_path(row["user"], request.user)

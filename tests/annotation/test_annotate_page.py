@@ -68,7 +68,7 @@ def test_guidelines_are_rendered_without_their_scripts(client, annotator, projec
 
 
 def test_submit_answers_with_the_next_text_alone(client, annotator, project):
-    first, second = ItemFactory.create_batch(2, project=project)
+    _, second = ItemFactory.create_batch(2, project=project)
     client.get(page_url(project))
     assignment = Assignment.objects.get()
     answer = client.post(reverse("annotation:submit", args=[assignment.pk]), FORM, headers=HTMX)

@@ -63,8 +63,7 @@ def lines(*objects):
 def test_a_csv_becomes_items_with_the_projects_overlap(project):
     job = run(
         project,
-        "\ufeffexternal_id,Text,source,language,target_group,topic\r\n"
-        "a-1,They are lazy.,forum,en,neighbours,work\r\n",
+        "\ufeffexternal_id,Text,source,language,target_group,topic\r\na-1,They are lazy.,forum,en,neighbours,work\r\n",
     )
     item = project.items.get()
     assert (job.status, job.imported, job.rejected) == (JobStatus.FINISHED, 1, 0)
@@ -203,14 +202,11 @@ def test_duplicates_name_the_first_occurrence_in_the_file_or_the_project(project
 def test_ready_made_rewrites_and_labels_become_proposed_pairs(project):
     job = run(
         project,
-        "text,safe_rewrite,bias,harm\n"
-        "They lie.,Some of them err.,high,\nPlain.,,,\nBad.,,severe,\nWords.,,none,low\n",
+        "text,safe_rewrite,bias,harm\nThey lie.,Some of them err.,high,\nPlain.,,,\nBad.,,severe,\nWords.,,none,low\n",
     )
     assert [(row[0], row[1]) for row in rejections(job)] == [(4, "bias")]
     assert "'severe' is no level of bias; choose one of none, slight, high." in rejections(job)[0][2]
-    pairs = Pair.objects.order_by("pk").values_list(
-        "item__text", "rewrite", "labels", "imported_rewrite", "status"
-    )
+    pairs = Pair.objects.order_by("pk").values_list("item__text", "rewrite", "labels", "imported_rewrite", "status")
     assert list(pairs) == [
         ("They lie.", "Some of them err.", {"bias": "high"}, "Some of them err.", "proposed"),
         ("Words.", "", {"bias": "none", "harm": "low"}, "", "proposed"),

@@ -93,9 +93,7 @@ def test_a_revision_refreshes_the_proposal(project):
 @pytest.mark.django_db
 def test_a_rewrite_that_came_with_the_file_stays_until_annotators_wrote_one(project):
     item = ItemFactory(project=project, overlap=2)
-    Pair.objects.create(
-        project=project, item=item, rewrite="From the file.", imported_rewrite="From the file."
-    )
+    Pair.objects.create(project=project, item=item, rewrite="From the file.", imported_rewrite="From the file.")
     annotate(item, "")
     annotate(item, "")
     item.pair.refresh_from_db()
@@ -151,9 +149,7 @@ def test_approving_keeps_who_when_and_from_which_annotation(project, lead):
     annotation = annotate(item)
     pair = item.pair
     labels = {"bias": "none", "harm": "low"}
-    pairs.approve(
-        pair, lead, version=pair.version, rewrite="Edited.\r\nOn", labels=labels, chosen=annotation.pk
-    )
+    pairs.approve(pair, lead, version=pair.version, rewrite="Edited.\r\nOn", labels=labels, chosen=annotation.pk)
     pair.refresh_from_db()
     assert (pair.status, pair.rewrite, pair.labels) == (PairStatus.APPROVED, "Edited.\nOn", labels)
     assert (pair.settled_by, pair.chosen) == (lead, annotation)
