@@ -119,9 +119,7 @@ class NewRecipeSerializer(serializers.Serializer):
     parameters = serializers.DictField(default=dict, help_text="What differs from the preset.")
 
 
-class RecipeViewSet(
-    access.ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet
-):
+class RecipeViewSet(access.ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """Base model, method, hyperparameters and prompt template."""
 
     queryset = Recipe.objects.select_related("created_by")

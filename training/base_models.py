@@ -3,9 +3,9 @@
 Weights are read from safetensors only, and no code that comes with a model is ever run.
 """
 
+import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
@@ -33,13 +33,14 @@ class Base:
     """A base model on this machine's disk.
 
     `name` is what people call it (a hub id, a folder, or "scratch-model/..."), `revision` a commit of the hub or a
-    hash of the folder's content.
+    hash of the folder's content, `instead_of` why the server's default model was not taken.
     """
 
     name: str
     revision: str
     folder: Path
     is_scratch: bool = False
+    instead_of: str = ""
 
 
 def resolve(base_model: str, texts: Callable[[], Iterable[str]]) -> Base:
@@ -55,8 +56,8 @@ def resolve(base_model: str, texts: Callable[[], Iterable[str]]) -> Base:
         return locate(base_model)
     try:
         return locate(settings.BASE_MODEL)
-    except BaseModelError:
-        return scratch(texts())
+    except BaseModelError as error:
+        return dataclasses.replace(scratch(texts()), instead_of=str(error))
 
 
 def locate(name: str, revision: str = "") -> Base:
@@ -117,7 +118,9 @@ def _from_hub(name: str, revision: str) -> Base:
     except BaseModelError:
         raise
     except HFValidationError:
-        raise BaseModelError(f"{name} is neither a hub id (organisation/model) nor the full path of a folder.") from None
+        raise BaseModelError(
+            f"{name} is neither a hub id (organisation/model) nor the full path of a folder."
+        ) from None
     except GatedRepoError:
         raise BaseModelError(
             f"The hub gives {name} only to those who accepted its terms: accept them there, and set HF_TOKEN for the "
@@ -156,7 +159,9 @@ def _from_hub(name: str, revision: str) -> Base:
 
 def _check_files(name: str, files: set[str]) -> None:
     if "config.json" not in files:
-        raise BaseModelError(f"The base model {name} has no config.json: it is not a model of the transformers library.")
+        raise BaseModelError(
+            f"The base model {name} has no config.json: it is not a model of the transformers library."
+        )
     if not any(file.endswith(".safetensors") for file in files):
         pickles = any(file.endswith((".bin", ".pt", ".pth")) for file in files)
         raise BaseModelError(
@@ -194,7 +199,7 @@ def scratch(texts: Iterable[str]) -> Base:
         half.mkdir(parents=True)
         try:
             _build_scratch(half, chosen)
-            os.rename(half, folder)
+            half.rename(folder)
         except OSError:
             if not folder.is_dir():  # not merely slower than another worker
                 raise

@@ -1,4 +1,4 @@
-"""The loss curves of a run as SVG. Colours are the light theme's; `annotation.svg.themed` makes them follow a page's."""
+"""The loss curves of a run as SVG. Colours are the light theme's; `annotation.svg.themed` lets them follow a page's."""
 
 import io
 from collections.abc import Sequence

@@ -40,9 +40,7 @@ class Hyperparameters:
         "LoRA rank", "Width of the trained low-rank matrices, r. More can learn more and needs more memory.",
         64, low=1, high=1024,
     )  # fmt: skip
-    lora_alpha: int = parameter(
-        "LoRA alpha", "The update is scaled by alpha / r.", 16, low=1, high=4096
-    )
+    lora_alpha: int = parameter("LoRA alpha", "The update is scaled by alpha / r.", 16, low=1, high=4096)
     lora_dropout: float = parameter(
         "LoRA dropout", "Share of the adapter's inputs dropped in training.", 0.1, low=0.0, high=0.9
     )
@@ -80,7 +78,9 @@ class Hyperparameters:
     warmup_ratio: float = parameter(
         "Warm-up share", "Share of the steps in which the learning rate rises from 0.", 0.0, low=0.0, high=0.99
     )
-    weight_decay: float = parameter("Weight decay", "Pull of the weights towards 0 at each step.", 0.0, low=0.0, high=1.0)
+    weight_decay: float = parameter(
+        "Weight decay", "Pull of the weights towards 0 at each step.", 0.0, low=0.0, high=1.0
+    )
     max_grad_norm: float = parameter(
         "Maximum gradient norm", "Longer gradients are shortened to this.", 0.3, above=0, high=1000.0
     )
@@ -230,10 +230,23 @@ PRESETS = {
             "Small and short: shows that everything works, on a laptop, within about a minute.",
             "",
             Hyperparameters(
-                lora_rank=8, lora_alpha=16, lora_dropout=0.05, batch_size=4, epochs=50.0, max_steps=30,
-                max_length=256, learning_rate=2e-3, schedule="linear", warmup_ratio=0.1, max_grad_norm=1.0,
-                optimizer="adamw_torch", gradient_checkpointing=False, logging_steps=1, eval_steps=10, save_steps=10,
-            ),  # fmt: skip
+                lora_rank=8,
+                lora_alpha=16,
+                lora_dropout=0.05,
+                batch_size=4,
+                epochs=50.0,
+                max_steps=30,
+                max_length=256,
+                learning_rate=2e-3,
+                schedule="linear",
+                warmup_ratio=0.1,
+                max_grad_norm=1.0,
+                optimizer="adamw_torch",
+                gradient_checkpointing=False,
+                logging_steps=1,
+                eval_steps=10,
+                save_steps=10,
+            ),
         ),
         Preset(
             "sr-llm",
@@ -241,9 +254,15 @@ PRESETS = {
             "As published in arXiv:2404.01399. Needs a GPU, and access to the base model.",
             "meta-llama/Llama-2-7b-chat-hf",
             Hyperparameters(
-                **_PAPERS, double_quantisation=False, batch_size=4, epochs=1.0, max_length=512, learning_rate=2e-4,
-                warmup_ratio=0.03, optimizer="paged_adamw_32bit",
-            ),  # fmt: skip
+                **_PAPERS,
+                double_quantisation=False,
+                batch_size=4,
+                epochs=1.0,
+                max_length=512,
+                learning_rate=2e-4,
+                warmup_ratio=0.03,
+                optimizer="paged_adamw_32bit",
+            ),
         ),
         Preset(
             "mbias",
@@ -251,9 +270,15 @@ PRESETS = {
             "As published in arXiv:2405.11290. Needs a GPU.",
             "mistralai/Mistral-7B-Instruct-v0.2",
             Hyperparameters(
-                **_PAPERS, double_quantisation=True, batch_size=8, epochs=2.0, max_length=2048, learning_rate=2e-5,
-                warmup_ratio=0.05, optimizer="paged_adamw_8bit",
-            ),  # fmt: skip
+                **_PAPERS,
+                double_quantisation=True,
+                batch_size=8,
+                epochs=2.0,
+                max_length=2048,
+                learning_rate=2e-5,
+                warmup_ratio=0.05,
+                optimizer="paged_adamw_8bit",
+            ),
         ),
     ]
 }

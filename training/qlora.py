@@ -204,9 +204,7 @@ def train(
     model = peft.prepare_model_for_kbit_training(
         model, use_gradient_checkpointing=p.gradient_checkpointing, gradient_checkpointing_kwargs=checkpointing
     )
-    examples = {
-        split: _examples(tokenizer, p, pairs, split, reports) for split, pairs in rows.items() if pairs
-    }
+    examples = {split: _examples(tokenizer, p, pairs, split, reports) for split, pairs in rows.items() if pairs}
     if not examples.get("train"):
         raise TrainingError(
             f"No pair of the training split leaves room for its rewrite in {p.max_length} tokens: "

@@ -10,12 +10,13 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from annotation.jobs import JobError
+from annotation.jobs import Cancelled, JobError
 from training import base_models
 from training.models import Dataset, MetricKind, Run, RunMetric, Split
 from training.parameters import RunParameters
 
 REPORT_EVERY = 0.5  # seconds between two looks at the database
+MAX_STANDSTILL = 5  # attempts that start from the same step: more would die there too
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -26,36 +27,65 @@ def execute(run: Run) -> dict[str, Any]:
     """
     from training import qlora  # here, so that web processes never load torch
 
-    run.folder.mkdir(parents=True, exist_ok=True)
+    # A folder for each attempt: a worker that was thought dead and wakes up cannot spoil the files of its successor.
+    earlier = sorted(run.folder.glob("attempt-*"))
+    folder = run.folder / f"attempt-{run.attempt}"
+    folder.mkdir(parents=True, exist_ok=True)
     record = _Record(run)
     record.log(f"Attempt {run.attempt} on {run.worker}.")
     run.report(run.done, message="Finding the base model")
     try:
+        found = qlora.last_checkpoint(earlier)
+        _check_standstill(run, earlier, folder, found[1] if found else 0)
         parameters, base = _resolved(run, record)
         run.report(run.done, message="Loading the base model")
-        found = qlora.last_checkpoint(_checkpoints_of(run))
         RunMetric.objects.filter(run=run, step__gt=found[1] if found else 0).delete()
         if found:
             record.log(f"Going on from the checkpoint at step {found[1]}.")
         result = qlora.train(
-            parameters, _rows(run), base.folder, run.folder, record.reports(qlora), found[0] if found else None
+            parameters, _rows(run), base.folder, folder, record.reports(qlora), found[0] if found else None
         )
-    except base_models.BaseModelError as error:
+        run.beat()
+        shutil.rmtree(run.adapter, ignore_errors=True)
+        result.adapter.rename(run.adapter)
+    except Cancelled:
+        record.log("Cancelled.")
+        _remove_checkpoints(run)
+        raise
+    except (JobError, base_models.BaseModelError, qlora.TrainingError) as error:
         record.log(str(error))
-        raise JobError(str(error)) from error
-    except qlora.TrainingError as error:
-        record.log(str(error))
+        _remove_checkpoints(run)
         raise JobError(str(error)) from error
     except Exception as error:
         sentence = _explain(error, run)
         record.log(sentence or f"{type(error).__name__}: {error}")
         if sentence:
+            _remove_checkpoints(run)
             raise JobError(sentence) from error
         raise
     record.log(f"Finished after {result.figures['steps']} steps.")
-    for checkpoint in run.folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint, ignore_errors=True)  # nothing is left to resume
+    _remove_checkpoints(run)
     return {"figures": result.figures, "has_adapter": True, "message": "Adapter stored", "seconds_left": 0}
+
+
+def _check_standstill(run: Run, earlier: list[Path], folder: Path, step: int) -> None:
+    """Give up on a run whose workers die again and again before the next checkpoint."""
+    mark = "first_step"
+    starts = [int(path.read_text()) for attempt in earlier if (path := attempt / mark).is_file()]
+    if starts.count(step) >= MAX_STANDSTILL:
+        p = run.run_parameters()
+        raise JobError(
+            f"{MAX_STANDSTILL} attempts ended at step {step} or soon after it without a word, most likely for lack of "
+            f"memory. Try batch size {max(1, p.batch_size // 2)}, maximum length {max(64, p.max_length // 2)}, or "
+            f"checkpoints more often than every {p.save_steps} steps."
+        )
+    (folder / mark).write_text(str(step))
+
+
+def _remove_checkpoints(run: Run) -> None:
+    """What only another attempt would need, once there will be none."""
+    for folder in run.folder.glob("attempt-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.Base]:
@@ -82,6 +112,8 @@ def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.B
         parameters=run.parameters,
     )
     record.log(f"Base model: {base.name} ({base.revision}).")
+    if base.instead_of:
+        record.log(f"Not the server's default model: {base.instead_of}")
     if base.is_scratch:
         record.log("This is a scratch model, tiny and untrained: it proves the pipeline, not the method.")
     return run.run_parameters(), base
@@ -104,10 +136,6 @@ def _rows(run: Run) -> dict[str, list[tuple[str, str]]]:
     for name, text, rewrite in rows.values_list("split", "text", "rewrite").iterator():
         split[name].append((text, rewrite))
     return split
-
-
-def _checkpoints_of(run: Run) -> list[Path]:
-    return [run.folder]
 
 
 class _Record:
@@ -163,14 +191,24 @@ class _Record:
 def _explain(error: Exception, run: Run) -> str:
     """A sentence that says what happened and what to change; "" for what nobody foresaw."""
     p = run.run_parameters()
-    if "out of memory" in str(error).lower() or type(error).__name__ == "OutOfMemoryError":
+    words = str(error).lower()
+    if "out of memory" in words or type(error).__name__ == "OutOfMemoryError":
         return (
             f"The GPU ran out of memory with batch size {p.batch_size} and maximum length {p.max_length}. Try batch "
             f"size {max(1, p.batch_size // 2)} with gradient accumulation {p.gradient_accumulation * 2}, or maximum "
             f"length {max(64, p.max_length // 2)}."
         )
-    if isinstance(error, MemoryError):
-        return "The worker ran out of memory. Try a smaller base model or batch."
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, MemoryError) or "can't allocate memory" in words:
+        return (
+            f"The worker ran out of memory with batch size {p.batch_size} and maximum length {p.max_length}. Try "
+            "smaller ones, or a smaller base model."
+        )
+    # safetensors and torch.save wrap the system's error in one of their own
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or "no space left" in words or ("pytorchstreamwriter" in words and _nearly_full(run.folder)):
         return "The disk of the artifact folder is full. Free some space, then start the run again."
     return ""
+
+
+def _nearly_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < 64 * 2**20

@@ -4,9 +4,9 @@ import factory
 from factory.django import DjangoModelFactory
 
 from annotation.models import Project
+from tests.factories import PairFactory, ProjectFactory, UserFactory
 from training import datasets, models, runs
 from training.parameters import PRESETS
-from tests.factories import PairFactory, ProjectFactory, UserFactory
 
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 

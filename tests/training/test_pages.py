@@ -37,7 +37,11 @@ def trainer(project, client):
 
 
 def recipe_form(**changes):
-    values = PRESETS["cpu-demo"].parameters.to_json() | {"name": "Mine", "base_model": "", "prompt_template": "Fix: {text}"}
+    values = PRESETS["cpu-demo"].parameters.to_json() | {
+        "name": "Mine",
+        "base_model": "",
+        "prompt_template": "Fix: {text}",
+    }
     values |= changes
     return {name: value for name, value in values.items() if value is not False}
 
@@ -100,8 +104,11 @@ def test_a_lead_sees_but_does_not_act(client, project):
 def test_an_ended_run_shows_its_curves_and_the_scratch_model_and_gives_its_adapter(client, trainer, project):
     run = make_run(
         dataset=make_dataset(project=project),
-        status=JobStatus.FINISHED, is_scratch=True, has_adapter=True, figures={"train_loss": 1.5, "validation_loss": 1.6},
-    )  # fmt: skip
+        status=JobStatus.FINISHED,
+        is_scratch=True,
+        has_adapter=True,
+        figures={"train_loss": 1.5, "validation_loss": 1.6},
+    )
     for step in range(1, 4):
         RunMetric.objects.create(run=run, kind="train", step=step, epoch=step / 3, loss=3 / step)
     RunMetric.objects.create(run=run, kind="eval", step=3, epoch=1, loss=1.6)

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from annotation import jobs
 from annotation.jobs import JobStatus
+from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training import base_models, runner, runs
 from training.models import Run, RunMetric
 from training.parameters import PRESETS
-from tests.training.factories import RecipeFactory, make_dataset, make_run
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +225,6 @@ def test_deleting_a_run_frees_its_files(django_capture_on_commit_callbacks):
     run.folder.mkdir(parents=True)
     (run.folder / "log.txt").write_text("x")
     with django_capture_on_commit_callbacks(execute=True):
-        with django_capture_on_commit_callbacks(execute=True):
         runs.delete(run)
         assert run.folder.exists()  # until it is sure that the row goes
     assert not run.folder.exists()
