@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -55,11 +55,23 @@ def tree(pid: int) -> list[psutil.Process]:
         return []
 
 
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; a zombie has ended and waits for its parent to notice."""
+    left = []
+    for process in processes:
+        try:
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return left
+
+
 def end(processes: Mapping[subprocess.Popen[bytes], signal.Signals], seconds: float) -> None:
     """Send each process its signal; kill whoever of them and of what they started is left after `seconds`."""
-    alive = [process for process in processes if process.poll() is None]
-    everyone = {one for process in alive for one in tree(process.pid)}  # now: orphans have another parent
-    for process in alive:
+    running = [process for process in processes if process.poll() is None]
+    everyone = {one for process in running for one in tree(process.pid)}  # now: orphans have another parent
+    for process in running:
         process.send_signal(processes[process])
     until = time.monotonic() + seconds
     for process in processes:
@@ -73,6 +85,7 @@ def end(processes: Mapping[subprocess.Popen[bytes], signal.Signals], seconds: fl
             one.kill()
     for process in processes:
         process.wait()
+    wait_until(lambda: not alive(everyone), 1)  # orphans are not ours to wait for
 
 
 def last_lines(log: Path, count: int) -> str:

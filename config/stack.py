@@ -31,12 +31,10 @@ from typing import Any, NoReturn
 import psutil
 
 from config.embedded import Postgres, Redis, ServiceError, socket_folder
-from config.processes import end, last_lines, spawn
+from config.processes import alive, end, last_lines, spawn, wait_until
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-MARK = (
-    "REDRESS_STACK"  # the variable by which everything that belongs to a data folder's stack is found again
-)
+MARK = "REDRESS_STACK"  # the variable by which everything that belongs to a data folder's stack is found again
 ROLES = ("annotator", "lead", "trainer", "reviewer")
 START_SECONDS = 90
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -66,9 +64,7 @@ def locked(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         file = (data / "lock").open("a+")
     except OSError as error:
-        raise StackError(
-            f"{data} cannot be written ({error.strerror}): set DATA_DIR to a folder of yours."
-        ) from None
+        raise StackError(f"{data} cannot be written ({error.strerror}): set DATA_DIR to a folder of yours.") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -108,16 +104,12 @@ def check_port(host: str, port: int) -> None:
     """Find out before anything is started whether we can listen there."""
     problem = _cannot_listen(host, port)
     if problem == errno.EADDRINUSE:
-        other = next(
-            (free for free in range(port + 1, port + 200) if not _cannot_listen(host, free)), port + 1
-        )
+        other = next((free for free in range(port + 1, port + 200) if not _cannot_listen(host, free)), port + 1)
         raise StackError(f"Port {port} is taken by another program: choose another, `make run PORT={other}`.")
     if problem == errno.EACCES:
         raise StackError(f"Port {port} is reserved for root: choose one above 1023, `make run PORT=8000`.")
     if problem:
-        raise StackError(
-            f"{host} is not an address of this machine: leave HOST out, or set it to one that is."
-        )
+        raise StackError(f"{host} is not an address of this machine: leave HOST out, or set it to one that is.")
 
 
 def _cannot_listen(host: str, port: int) -> int:
@@ -142,10 +134,13 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 def end_stragglers(data: Path) -> None:
     """Kill what still runs of this data folder's stack. The caller holds the lock, so all of it is ours."""
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == str(data) and process.pid != os.getpid():
                 process.kill()
+                found.append(process)
+    wait_until(lambda: not alive(found), 2)
 
 
 # Services and preparation
@@ -157,14 +152,14 @@ def environment(data: Path, host: str) -> dict[str, str]:
         "SECRET_KEY": kept_secret(data / "secret_key", 48),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "HTTPS": "false",
-        "ALLOWED_HOSTS": ",".join(_own_names(host)),
+        "ALLOWED_HOSTS": ",".join(own_names(host)),
         "PYTHONUNBUFFERED": "1",
     }
     given = {name: value for name, value in os.environ.items() if value}
     return defaults | given | {"DATA_DIR": str(data), MARK: str(data)}
 
 
-def _own_names(host: str) -> list[str]:
+def own_names(host: str) -> list[str]:
     names = ["localhost", "127.0.0.1", "[::1]"]
     if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared, not listened on)
         addresses = (one for all_of_one in psutil.net_if_addrs().values() for one in all_of_one)
@@ -204,9 +199,7 @@ def manage(*arguments: str, env: dict[str, str], log: Path) -> None:
         end({process: signal.SIGTERM}, 1)
     if failed:
         say(last_lines(log, 8))
-        raise StackError(
-            f"`manage.py {arguments[0]}` failed: the lines above say why, and {log} has the rest."
-        )
+        raise StackError(f"`manage.py {arguments[0]}` failed: the lines above say why, and {log} has the rest.")
 
 
 def prepare(env: dict[str, str], logs: Path) -> None:
@@ -278,9 +271,7 @@ def children(data: Path, host: str, port: int, logs: Path) -> list[Child]:
     gpu = ["nice", "-n", "10", *worker_command("gpu", "-c", "1", "--max-tasks-per-child", "1")]
     return [
         Child("web server", web_command(host, port), signal.SIGTERM, logs / "web.log"),
-        Child(
-            "worker", worker_command("default", "-c", "2", *beat), signal.SIGQUIT, logs / "worker-default.log"
-        ),
+        Child("worker", worker_command("default", "-c", "2", *beat), signal.SIGQUIT, logs / "worker-default.log"),
         Child("GPU worker", gpu, signal.SIGQUIT, logs / "worker-gpu.log"),
     ]
 
@@ -310,9 +301,7 @@ def wait_for_web(web: Child, host: str, port: int) -> None:
     while not answers(host, port):
         if web.process is None or web.process.poll() is not None:
             say(last_lines(web.log, 12))
-            raise StackError(
-                f"The web server did not start: the lines above say why, and {web.log} has the rest."
-            )
+            raise StackError(f"The web server did not start: the lines above say why, and {web.log} has the rest.")
         if time.monotonic() > until:
             raise StackError(f"The web server does not answer after {START_SECONDS} seconds: see {web.log}.")
         time.sleep(0.1)
@@ -522,9 +511,7 @@ def _whole_port(value: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run")
     commands.add_parser("manage").add_argument("arguments", nargs=argparse.REMAINDER)
@@ -532,9 +519,7 @@ def main() -> int:
     data = Path(os.environ.get("DATA_DIR") or BASE_DIR / "var").resolve()
     try:
         if platform.system() != "Linux":
-            raise StackError(
-                "Redress starts its own services on Linux only: elsewhere use docker/ (compose.yml)."
-            )
+            raise StackError("Redress starts its own services on Linux only: elsewhere use docker/ (compose.yml).")
         if options.command == "manage":
             return run_manage(data, options.arguments)
         _listen_to_signals()

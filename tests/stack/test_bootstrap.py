@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from config.processes import tree, wait_until
-from tests.stack.helpers import alive
+from config.processes import alive, tree, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOOTSTRAP = REPOSITORY / "scripts" / "bootstrap.py"

@@ -12,8 +12,7 @@ import psycopg
 import pytest
 
 from config.embedded import Postgres, Redis, ServiceError, socket_folder
-from config.processes import tree, wait_until
-from tests.stack.helpers import alive
+from config.processes import alive, tree, wait_until
 
 
 @pytest.fixture

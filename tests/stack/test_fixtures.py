@@ -5,9 +5,8 @@ import os
 import pytest
 from django.urls import reverse
 
-from config.processes import tree, wait_until
+from config.processes import alive, tree, wait_until
 from tests.factories import UserFactory
-from tests.stack.helpers import alive
 
 
 def test_a_worker_runs_tasks_on_the_test_database_and_is_gone_afterwards(worker):
