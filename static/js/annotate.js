@@ -305,6 +305,7 @@
     }
 
     showDiff() {
+      if (!this.form.isConnected) return; // the next text is on screen by now
       const figures = $("diff-figures");
       if (!this.rewrite.value.trim()) { $("diff").replaceChildren(); figures.textContent = ""; return; }
       const parts = Diff.diffWordsWithSpace(this.text, this.rewrite.value, { timeout: DIFF_TIMEOUT });
