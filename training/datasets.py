@@ -1,4 +1,7 @@
-"""Freeze approved pairs into datasets, and write them out for training tools."""
+"""Freeze approved pairs into datasets, and write them out for training tools.
+
+Freezing orders and splits the pairs inside PostgreSQL, so that the web process never holds more than a batch of them.
+"""
 
 import hashlib
 import json
@@ -7,16 +10,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from annotation.exports import ALPACA_INSTRUCTION
 from annotation.models import Pair, PairStatus, Project
 from training import prompts
-from training.models import Dataset, DatasetRow, Split
+from training.models import Dataset, Split
 
 DEFAULT_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
-MAX_PAIRS = 200_000  # read at once, to be put in order by their content
 BATCH = 1_000
 
 
@@ -45,7 +47,7 @@ def check_shares(shares: Any) -> dict[str, float]:
             raise ValidationError({"shares": f"The share of {split} must be between 0 and 1, not {share}."})
         numbers[split] = float(share)
     total = sum(numbers.values())
-    if abs(total - 1) > 1e-6:
+    if abs(total - 1) > 1e-9:
         raise ValidationError({"shares": f"The shares add up to {total:g}; they must add up to 1."})
     if not numbers["train"]:
         raise ValidationError({"shares": "The train split needs a share above 0."})
@@ -76,41 +78,20 @@ def split_sizes(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     return sizes
 
 
-def _key(text: str) -> str:
-    """Texts that differ in case or white space only count as the same text."""
-    return " ".join(text.casefold().split())
+def order_key(text: str, seed: int) -> bytes:
+    """Where a text stands in its dataset: a hash of seed and text, so that neither ids nor order of arrival matter.
 
-
-def assign(rows: list[dict[str, Any]], shares: Mapping[str, float], seed: int) -> list[dict[str, Any]]:
-    """The rows in the order of their content, each with its split.
-
-    The order is that of sha256(seed and normalised text), so it depends on neither database ids nor the order of
-    arrival. Rows with the same normalised text stay in one split, so that no test text is seen in training.
+    Texts that differ in case or white space only count as the same text and get the same key.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(hashlib.sha256(f"{seed}\n{_key(row['text'])}".encode()).hexdigest(), []).append(row)
-    sizes = split_sizes(len(groups), shares)
-    splits = [split for split in Split.values for _ in range(sizes[split])]
-    ordered = []
-    for digest, split in zip(sorted(groups), splits, strict=True):
-        for row in sorted(groups[digest], key=_canonical):
-            ordered.append(row | {"split": split})
-    return ordered
+    return hashlib.sha256(f"{seed}\n{' '.join(text.casefold().split())}".encode()).digest()
 
 
-def _canonical(row: Mapping[str, Any]) -> str:
-    content = {name: row[name] for name in ("text", "rewrite", "labels")}
-    return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def content_hash(ordered: list[dict[str, Any]], shares: Mapping[str, float], seed: int) -> str:
-    """sha256 over the settings and, in order, each row's split, text, rewrite and labels."""
-    settings = json.dumps({"shares": dict(sorted(shares.items())), "seed": seed}, sort_keys=True)
-    digest = hashlib.sha256(settings.encode())
-    for row in ordered:
-        digest.update(f"\n{row['split']}\t{_canonical(row)}".encode())
-    return digest.hexdigest()
+def line_hash(text: str, rewrite: str, labels: Mapping[str, str]) -> bytes:
+    """sha256 of what a pair holds, as one line of canonical JSON."""
+    content = {"text": text, "rewrite": rewrite, "labels": labels}
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    ).digest()
 
 
 @transaction.atomic
@@ -125,53 +106,84 @@ def freeze(
 ) -> Dataset:
     """Copy the project's approved pairs into a dataset that never changes.
 
+    Pairs are ordered by `order_key`, then by `line_hash`; pairs with one key stay in one split, so that no test text
+    is seen in training. Shares are of different texts. The content hash is that of the settings and, in order, of
+    each pair's split and line.
+
     Raises:
         ValidationError: keyed by field where one is to blame; no or too few approved pairs.
     """
-    numbers = check_shares(shares)
-    filters = dict(filters or {})
-    pairs = approved(project, filters).select_related("item").order_by("pk")
-    found = list(pairs[: MAX_PAIRS + 1])
-    if not found:
-        what = "no approved pair with these labels" if filters else "no approved pair yet"
-        raise ValidationError(f"The project has {what}. Approve pairs first, then freeze them.")
-    if len(found) > MAX_PAIRS:
-        raise ValidationError(f"A dataset holds at most {MAX_PAIRS:,} pairs. Filter by a label.")
-    ordered = assign(
-        [
-            {
-                "pair": pair,
-                "external_id": pair.item.external_id,
-                "text": pair.item.text,
-                "rewrite": pair.rewrite,
-                "labels": pair.labels,
-            }
-            for pair in found
-        ],
-        numbers,
-        seed,
-    )
-    counts = {split: sum(row["split"] == split for row in ordered) for split in Split.values}
     dataset = Dataset(
-        project=project,
-        name=name,
-        seed=seed,
-        shares=numbers,
-        filters=filters,
-        counts=counts,
-        content_hash=content_hash(ordered, numbers, seed),
-        created_by=user,
+        project=project, name=name, seed=seed, shares=check_shares(shares), filters=dict(filters or {}), created_by=user
     )
-    dataset.full_clean()
-    dataset.save()
-    DatasetRow.objects.bulk_create(
-        (
-            DatasetRow(dataset=dataset, position=position, item_id=row["pair"].item_id, **row)
-            for position, row in enumerate(ordered)
-        ),
-        batch_size=BATCH,
-    )
+    dataset.full_clean(exclude=["content_hash", "counts"])
+    with connection.cursor() as cursor:
+        # One statement sees one moment: what is approved while we freeze is in this dataset whole or not at all.
+        query, values = (
+            approved(project, dataset.filters)
+            .order_by()
+            .values_list("pk", "item_id", "item__external_id", "item__text", "rewrite", "labels")
+            .query.sql_with_params()
+        )
+        cursor.execute(
+            "CREATE TEMPORARY TABLE frozen_pair (pair_id, item_id, external_id, text, rewrite, labels) "
+            f"ON COMMIT DROP AS {query}",
+            values,
+        )
+        cursor.execute("CREATE TEMPORARY TABLE frozen_order (pair_id bigint, key bytea, line bytea) ON COMMIT DROP")
+        _copy_order(cursor, seed)
+        cursor.execute("SELECT count(DISTINCT key) FROM frozen_order")
+        texts = cursor.fetchone()[0]
+        if not texts:
+            what = "no approved pair with these labels" if dataset.filters else "no approved pair yet"
+            raise ValidationError(f"The project has {what}. Approve pairs first, then freeze them.")
+        sizes = split_sizes(texts, dataset.shares)
+        cursor.execute(
+            """
+            CREATE TEMPORARY TABLE frozen_split ON COMMIT DROP AS
+            SELECT pair_id, line, row_number() OVER (ORDER BY key, line, external_id, pair_id) - 1 AS position,
+                   CASE WHEN rank <= %s THEN 'train' WHEN rank <= %s THEN 'validation' ELSE 'test' END AS split
+            FROM (SELECT *, dense_rank() OVER (ORDER BY key) AS rank FROM frozen_order) AS ranked
+            JOIN frozen_pair USING (pair_id)
+            """,
+            [sizes["train"], sizes["train"] + sizes["validation"]],
+        )
+        cursor.execute("SELECT split, count(*) FROM frozen_split GROUP BY split")
+        dataset.counts = dict.fromkeys(Split.values, 0) | dict(cursor.fetchall())
+        dataset.content_hash = _content_hash(dataset)
+        dataset.save()
+        cursor.execute(
+            """
+            INSERT INTO training_datasetrow
+                (dataset_id, pair_id, item_id, split, position, external_id, text, rewrite, labels)
+            SELECT %s, pair_id, item_id, split, position, external_id, text, rewrite, labels
+            FROM frozen_split JOIN frozen_pair USING (pair_id) ORDER BY position
+            """,
+            [dataset.pk],
+        )
+        cursor.execute("DROP TABLE frozen_pair, frozen_order, frozen_split")  # for another one in this transaction
     return dataset
+
+
+def _copy_order(cursor, seed: int) -> None:
+    """Fill frozen_order from frozen_pair, batch by batch."""
+    with connection.chunked_cursor() as pairs:
+        pairs.execute("SELECT pair_id, text, rewrite, labels::text FROM frozen_pair")
+        while batch := pairs.fetchmany(BATCH):
+            with cursor.copy("COPY frozen_order FROM STDIN") as copy:
+                for pair, text, rewrite, labels in batch:
+                    copy.write_row((pair, order_key(text, seed), line_hash(text, rewrite, json.loads(labels))))
+
+
+def _content_hash(dataset: Dataset) -> str:
+    settings = {"shares": dict(sorted(dataset.shares.items())), "seed": dataset.seed}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    with connection.chunked_cursor() as rows:
+        rows.execute("SELECT split, line FROM frozen_split ORDER BY position")
+        while batch := rows.fetchmany(BATCH):
+            for split, line in batch:
+                digest.update(f"\n{split} {bytes(line).hex()}".encode())
+    return digest.hexdigest()
 
 
 def alpaca(dataset: Dataset) -> Iterator[dict[str, str]]:

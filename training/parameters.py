@@ -216,7 +216,7 @@ class Preset:
     parameters: Hyperparameters
 
 
-_PAPERS = {
+_PAPERS: dict[str, Any] = {
     "lora_rank": 64, "lora_alpha": 16, "lora_dropout": 0.2, "compute_dtype": "float16", "schedule": "constant",
     "gradient_accumulation": 1, "weight_decay": 0.001, "max_grad_norm": 0.3,
 }  # fmt: skip

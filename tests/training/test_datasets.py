@@ -1,11 +1,12 @@
 """Freezing approved pairs: determinism, splits, immutability."""
 
+import hashlib
 import json
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from annotation.models import Pair, PairStatus
@@ -47,23 +48,44 @@ def test_another_seed_another_rewrite_or_other_shares_give_another_hash():
     assert len(hashes) == 4
 
 
+@pytest.mark.django_db
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.text(min_size=1, max_size=8), min_size=3, max_size=40),
+    st.lists(st.text("aAbß \t🙃", min_size=1, max_size=3), min_size=3, max_size=12),
     st.integers(0, 5),
     st.randoms(use_true_random=False),
 )
 def test_a_text_is_never_in_two_splits_and_order_of_arrival_does_not_matter(texts, seed, chance):
-    rows = [{"text": text, "rewrite": "r", "labels": {}} for text in texts]
-    if len({datasets._key(text) for text in texts}) < 3:
-        return
-    shuffled = rows.copy()
-    chance.shuffle(shuffled)
-    first, second = datasets.assign(rows, SHARES, seed), datasets.assign(shuffled, SHARES, seed)
-    assert first == second
+    assume(len({datasets.order_key(text, seed) for text in texts}) >= 3)
+    first = frozen(texts, seed)
+    chance.shuffle(texts)
+    second = frozen(texts, seed)
+    assert first.content_hash == second.content_hash
+    assert content(first) == content(second)
     splits = {}
-    for row in first:
-        splits.setdefault(datasets._key(row["text"]), set()).add(row["split"])
+    for split, text, _ in content(first):
+        splits.setdefault(" ".join(text.casefold().split()), set()).add(split)
     assert all(len(found) == 1 for found in splits.values())
+    assert first.counts == {split: sum(row[0] == split for row in content(first)) for split in first.counts}
+    assert min(first.counts.values()) >= 1
+
+
+def frozen(texts, seed):
+    project = ProjectFactory()
+    for text in texts:
+        PairFactory(project=project, item=ItemFactory(project=project, text=text), rewrite=text or "-")
+    return datasets.freeze(project=project, name="d", user=project.created_by, shares=SHARES, seed=seed)
+
+
+@pytest.mark.django_db
+def test_the_content_hash_can_be_worked_out_from_the_rows_alone():
+    dataset = make_dataset(7, seed=4)
+    digest = hashlib.sha256(b'{"seed": 4, "shares": {"test": 0.2, "train": 0.6, "validation": 0.2}}')
+    for row in dataset.rows.order_by("position"):
+        line = {"labels": row.labels, "rewrite": row.rewrite, "text": row.text}
+        line = json.dumps(line, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        digest.update(f"\n{row.split} {hashlib.sha256(line.encode()).hexdigest()}".encode())
+    assert dataset.content_hash == digest.hexdigest()
 
 
 @given(st.integers(3, 5000), st.integers(1, 98), st.integers(1, 98))
@@ -137,6 +159,21 @@ def test_the_database_refuses_to_change_a_frozen_dataset():
             change()
     dataset.name = "A better name"
     dataset.save()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_database_refuses_to_add_rows_to_a_frozen_dataset_or_to_remove_some():
+    dataset = make_dataset()
+    row = dataset.rows.first()
+    with pytest.raises(IntegrityError, match="cannot be changed"):
+        row.delete()
+    assert dataset.rows.count() == 5
+    row.pk, row.position = None, 99
+    row.pair = PairFactory(project=dataset.project)
+    with pytest.raises(IntegrityError, match="cannot be changed"):
+        row.save()
+    datasets.delete(dataset)
+    assert not DatasetRow.objects.exists()
 
 
 @pytest.mark.django_db
