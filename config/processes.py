@@ -15,6 +15,11 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send us this signal when the thread that forked us ends, even by SIGKILL."""
+    _libc.prctl(PR_SET_PDEATHSIG, int(number))
+
+
 def spawn(
     command: Sequence[str | Path],
     *,
@@ -29,9 +34,6 @@ def spawn(
     The kernel sends `if_we_die` to the process when the calling thread ends, even by SIGKILL.
     """
 
-    def before_exec() -> None:  # between fork and exec: nothing here may take a lock
-        _libc.prctl(PR_SET_PDEATHSIG, int(if_we_die))
-
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603  (our own commands)
@@ -42,7 +44,7 @@ def spawn(
             cwd=cwd,
             env=dict(env) if env is not None else None,
             start_new_session=True,
-            preexec_fn=before_exec,
+            preexec_fn=lambda: end_with_parent(if_we_die),  # takes no lock: safe between fork and exec
         )
 
 
