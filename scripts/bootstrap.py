@@ -76,8 +76,7 @@ def requirements():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    return project["dependencies"] + extras["train"] + extras["dev"]
+    return sum(project["optional-dependencies"].values(), project["dependencies"])
 
 
 def has_gpu():

@@ -28,12 +28,16 @@ def _quick_settings(settings):
     }
 
 
+def database_url() -> str:
+    """DATABASE_URL for a process of its own that is to use the test database."""
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"]).geturl()
+
+
 class Worker:
     """A Celery worker process on the test database."""
 
     def __init__(self, queues: tuple[str, ...], log: Path, beat: bool, env: dict[str, str]) -> None:
         self.log = log
-        database = urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"])
         command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", ",".join(queues)]
         command += ["-n", f"{log.stem}@test", "-c", "1", "--without-gossip", "--without-mingle", "-l", "INFO"]
         if beat:
@@ -42,7 +46,7 @@ class Worker:
             command,
             log=log,
             cwd=REPOSITORY,
-            env=os.environ | {"DATABASE_URL": database.geturl()} | env,
+            env=os.environ | {"DATABASE_URL": database_url()} | env,
             if_we_die=signal.SIGKILL,
         )
 
@@ -80,9 +84,7 @@ def worker(transactional_db, tmp_path) -> Iterator[Callable[..., Worker]]:
             broker.default_channel.client.delete(queue)
     with contextlib.ExitStack() as started:
 
-        def start(
-            *queues: str, beat: bool = False, env: dict[str, str] | None = None, wait: bool = True
-        ) -> Worker:
+        def start(*queues: str, beat: bool = False, env: dict[str, str] | None = None, wait: bool = True) -> Worker:
             log = tmp_path / f"worker{len(list(tmp_path.glob('worker*.log')))}.log"
             one = Worker(queues or ("default",), log, beat, env or {})
             started.callback(one.stop)
