@@ -175,6 +175,7 @@ def _stage(job: OutputImport, cursor) -> None:
         if not count:
             raise JobError("The file has a header and no rows.")
         _copy(cursor, batch)
+        cursor.execute("ANALYZE staged_output")
         job.report(total, total, f"{count:,} rows read, writing")
 
 
@@ -230,6 +231,9 @@ def _apply(job: OutputImport, cursor) -> dict[str, Any]:
     with transaction.atomic():
         # Two imports into one project at once would both find an output missing; one waits here.
         Project.objects.select_for_update(no_key=True).get(pk=job.project_id)
+        # Texts that were imported a moment ago are not in the planner's statistics yet; with these it would
+        # compare every row with every text.
+        cursor.execute("SET LOCAL enable_nestloop = off")
         for statement in (BY_ID, UNKNOWN_ID, OTHER_TEXT, AMBIGUOUS_TEXT, BY_TEXT, UNKNOWN_TEXT, NOT_UPLOADED):
             cursor.execute(statement, values)
         cursor.execute(TWICE, values)

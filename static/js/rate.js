@@ -103,7 +103,7 @@
 
     answer(number) {
       const input = this.questions[this.current]?.querySelectorAll("input[type=radio]")[number - 1];
-      if (!input) return;
+      if (!input || this.sent) return; // what comes after the submit belongs to the next text
       input.checked = true;
       this.changed();
       if (document.activeElement?.matches("input[type=radio]")) document.activeElement.blur();
@@ -215,6 +215,9 @@
   }, 1000);
 
   document.addEventListener("visibilitychange", () => { if (document.hidden && task?.timer) task.save(true); });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target.id === "task" && event.detail.shouldSwap) task = null; // until the next one is in place
+  });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id !== "task") return;
     start();
