@@ -1,6 +1,8 @@
 """The admin site's view of datasets, recipes and runs. Runs start here too, through the same service as the page."""
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
@@ -9,6 +11,20 @@ from django.utils.html import format_html
 from training import runs
 from training.models import Dataset, DatasetRow, Recipe, Run, RunMetric
 from training.parameters import PRESETS
+
+
+class RunActionForm(ActionForm):
+    """Beside the list of datasets: the recipe that a started run takes."""
+
+    recipe = forms.ModelChoiceField(
+        Recipe.objects.select_related("project"),
+        required=False,
+        empty_label="the project's newest recipe, or the CPU demo",
+    )
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["recipe"].label_from_instance = lambda recipe: f"{recipe} ({recipe.project})"  # type: ignore[attr-defined]
 
 
 class FrozenAdmin(admin.ModelAdmin):
@@ -33,21 +49,28 @@ class DatasetAdmin(FrozenAdmin):
     search_fields = ("name", "content_hash", "project__name")
     list_select_related = ("project", "created_by")
     actions = ("start_qlora_run",)
+    action_form = RunActionForm
 
     @admin.action(description="Start a QLoRA run on the chosen datasets")
     def start_qlora_run(self, request: HttpRequest, queryset) -> None:
-        """With the project's newest recipe, or the CPU demo where it has none."""
+        """With the chosen recipe, else the project's newest, else the CPU demo."""
         if not request.user.is_superuser:
             messages.error(request, "Only administrators start runs here; trainers start them in the project.")
             return
+        chosen = request.POST.get("recipe", "")
+        picked = Recipe.objects.filter(pk=chosen).first() if chosen.isdecimal() and len(chosen) < 19 else None
         for dataset in queryset.select_related("project"):
             try:
                 with transaction.atomic():
-                    recipe = Recipe.objects.filter(project=dataset.project).first() or runs.create_recipe(
-                        project=dataset.project,
-                        name=PRESETS["cpu-demo"].name,
-                        user=request.user,
-                        parameters=PRESETS["cpu-demo"].parameters.to_json(),
+                    recipe = (
+                        picked
+                        or Recipe.objects.filter(project=dataset.project).first()
+                        or runs.create_recipe(
+                            project=dataset.project,
+                            name=PRESETS["cpu-demo"].name,
+                            user=request.user,
+                            parameters=PRESETS["cpu-demo"].parameters.to_json(),
+                        )
                     )
                     run = runs.start(dataset=dataset, recipe=recipe, user=request.user)
             except ValidationError as error:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, viewsets
@@ -211,12 +211,12 @@ class RunViewSet(
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     @action(detail=True)
-    def log(self, request, pk=None) -> HttpResponse:
+    def log(self, request, pk=None) -> FileResponse:
         return views.log_response(self.get_object())
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     @action(detail=True)
-    def adapter(self, request, pk=None) -> HttpResponse:
+    def adapter(self, request, pk=None) -> StreamingHttpResponse:
         """The adapter with its tokenizer, recipe and metrics, as a zip file."""
         return views.adapter_response(self.get_object())
 

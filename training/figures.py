@@ -1,13 +1,15 @@
 """The loss curves of a run as SVG. Colours are the light theme's; `annotation.svg.themed` lets them follow a page's."""
 
 import io
-from collections.abc import Sequence
+from functools import lru_cache
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from annotation.svg import COLOURS
+
+Curve = tuple[tuple[int, float], ...]
 
 INK, MUTED, LINE, ACCENT, WARN = COLOURS
 STYLE = {
@@ -22,17 +24,10 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-MAX_POINTS = 500
 
 
-def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most about MAX_POINTS of the points, the last one always."""
-    step = max(1, len(points) // MAX_POINTS)
-    kept = list(points[::step])
-    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
-
-
-def loss(train: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]]) -> str:
+@lru_cache(maxsize=64)  # every viewer of a run asks for the same figure every other second
+def loss(train: Curve, validation: Curve) -> str:
     """Training and validation loss by step; "" before the first point.
 
     Args:
@@ -45,8 +40,8 @@ def loss(train: Sequence[tuple[int, float]], validation: Sequence[tuple[int, flo
         FigureCanvasSVG(figure)
         panel = figure.subplots()
         for points, colour, style, name in (
-            (thinned(train), ACCENT, "-", "train"),
-            (thinned(validation), WARN, "--", "validation"),
+            (train, ACCENT, "-", "train"),
+            (validation, WARN, "--", "validation"),
         ):
             if points:
                 steps, values = zip(*points, strict=True)

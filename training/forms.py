@@ -27,6 +27,8 @@ class DatasetForm(forms.Form):
         for dimension in project.dimensions.all():
             choices += [(f"{dimension.key}:{level}", f"{dimension.name}: {level}") for level in dimension.levels]
         self.fields["label"].choices = choices  # type: ignore[attr-defined]
+        # The page says how many pairs that leaves before anything is frozen.
+        self.fields["label"].widget.attrs = {"hx-get": "", "hx-trigger": "change", "hx-target": "#approved"}
 
     def values(self) -> dict:
         """What `datasets.freeze` takes."""

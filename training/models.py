@@ -7,6 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.validators import MaxValueValidator
 from django.db import models, transaction
+from django.db.models import Count, F, Window
+from django.db.models.functions import Mod, RowNumber
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.urls import reverse
@@ -181,6 +183,17 @@ class Run(Job):
                 return file.read().decode(errors="replace")
         except OSError:
             return ""
+
+    def curve_points(self, most: int = 500) -> list[tuple[str, int, float, float, float | None]]:
+        """(kind, step, epoch, loss, learning rate) in order of step: at most about `most` of each kind, evenly taken
+        and the newest always among them, however long the run.
+        """
+        counts = self.metrics.order_by().values("kind").annotate(points=Count("pk")).values_list("points", flat=True)
+        every = max(1, max(counts, default=0) // most)
+        points = self.metrics.annotate(
+            age=Window(RowNumber(), partition_by="kind", order_by=F("step").desc()) - 1, rest=Mod("age", every)
+        ).filter(rest=0)
+        return list(points.order_by("step", "-kind").values_list("kind", "step", "epoch", "loss", "learning_rate"))
 
     def run_parameters(self) -> RunParameters:
         return RunParameters.from_json(self.parameters)

@@ -1,13 +1,11 @@
 """Pages about datasets, recipes and runs. Trainers act, leads look on. Nothing here loads a model."""
 
-import tempfile
-import zipfile
-from pathlib import Path
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.text import slugify
@@ -15,11 +13,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import access, svg
-from annotation.models import PairStatus, Role
+from annotation.forms import show_errors
+from annotation.models import PairStatus, Project, Role
 from annotation.pagination import page_by_id
-from training import datasets, figures, runs
+from training import archives, datasets, figures, runs
 from training.forms import DatasetForm, RecipeForm, RunForm
-from training.models import Dataset, Recipe, Run, Split
+from training.models import Dataset, MetricKind, Recipe, Run, Split
 from training.parameters import PRESETS
 
 READERS = (Role.LEAD, Role.TRAINER)
@@ -52,22 +51,28 @@ def may_train(request: HttpRequest, project) -> bool:
 
 @require_http_methods(["GET", "POST"])
 def freeze(request: HttpRequest, pk: int) -> HttpResponse:
-    """Freeze the approved pairs into a dataset."""
+    """Freeze the approved pairs into a dataset. To htmx: how many pairs the chosen label leaves."""
     project = access.project_for(request.user, pk, Role.TRAINER)
+    if request.htmx and request.method == "GET":  # type: ignore[attr-defined]
+        return render(request, "training/_approved.html", approved_context(project, request.GET.get("label", "")))
     posted = request.POST if request.method == "POST" else None
     form = DatasetForm(posted, project=project, initial={"name": f"Pairs {project.datasets.count() + 1}"})
     if form.is_valid():
         try:
             return redirect(datasets.freeze(project=project, user=request.user, **form.values()))
         except ValidationError as error:
-            add_errors(form, error)
-    context = {
-        "project": project,
-        "form": form,
-        "approved": datasets.approved(project).count(),
+            show_errors(form, error)
+    context = {"project": project, "form": form} | approved_context(project, form["label"].value() or "")
+    return render(request, "training/freeze.html", context, status=422 if posted is not None else 200)
+
+
+def approved_context(project: Project, label: str) -> dict[str, Any]:
+    key, _, level = label.partition(":")
+    return {
+        "label": level and f"{key}: {level}",
+        "approved": datasets.approved(project, {key: level} if level else None).count(),
         "proposed": project.pairs.filter(status=PairStatus.PROPOSED).count(),
     }
-    return render(request, "training/freeze.html", context, status=422 if posted is not None else 200)
 
 
 @require_GET
@@ -90,7 +95,7 @@ def dataset(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_GET
-def dataset_file(request: HttpRequest, pk: int, file_format: str) -> HttpResponse:
+def dataset_file(request: HttpRequest, pk: int, file_format: str) -> HttpResponseBase:
     """The dataset as JSON Lines for training tools, streamed."""
     found = access.object_for(request.user, Dataset.objects.all(), pk, *READERS)
     if file_format not in datasets.FORMATS:
@@ -139,7 +144,7 @@ def new_recipe(request: HttpRequest, pk: int) -> HttpResponse:
                 runs.create_recipe(project=project, user=request.user, parameters=form.hyperparameters(), **values)
             )
         except ValidationError as error:
-            add_errors(form, error)
+            show_errors(form, error)
     context = {"project": project, "form": form, "presets": PRESETS.values(), "preset": preset, "source": source}
     return render(request, "training/recipe_form.html", context, status=422 if posted is not None else 200)
 
@@ -176,7 +181,9 @@ def new_run(request: HttpRequest, pk: int) -> HttpResponse:
     """Start a run of a recipe on a dataset."""
     project = access.project_for(request.user, pk, Role.TRAINER)
     posted = request.POST if request.method == "POST" else None
-    initial = {name: request.GET[name] for name in ("dataset", "recipe") if request.GET.get(name, "").isdecimal()}
+    initial: dict[str, Any] = {
+        name: request.GET[name] for name in ("dataset", "recipe") if request.GET.get(name, "").isdecimal()
+    }
     for name, model in (("dataset", Dataset), ("recipe", Recipe)):
         newest = model.objects.filter(project=project).first()
         initial.setdefault(name, newest.pk if newest else "")
@@ -185,7 +192,7 @@ def new_run(request: HttpRequest, pk: int) -> HttpResponse:
         try:
             return redirect(runs.start(user=request.user, **form.cleaned_data))
         except ValidationError as error:
-            add_errors(form, error)
+            show_errors(form, error)
     context = {"project": project, "form": form}
     return render(request, "training/run_form.html", context, status=422 if posted is not None else 200)
 
@@ -219,7 +226,7 @@ def run_progress(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def progress_context(found: Run) -> dict[str, Any]:
-    points = list(found.metrics.order_by("step").values_list("kind", "step", "epoch", "loss", "learning_rate"))
+    points = found.curve_points()
     validation = [point for point in points if point[0] == "eval"]
     figure = loss_figure(points)
     return {
@@ -228,22 +235,24 @@ def progress_context(found: Run) -> dict[str, Any]:
         "figure": svg.themed(figure) if figure else "",
         "last_loss": next((point[3] for point in reversed(points) if point[0] == "train"), None),
         "last_validation": validation[-1][3] if validation else None,
-        "points": figures.thinned(points)[-60:],
+        "points": points[-60:],
         "log": found.log_tail(),
         "took": (found.ended_at - found.started_at).total_seconds() if found.ended_at and found.started_at else None,
     }
 
 
 def loss_figure(points: list[tuple]) -> str:
-    curves = {kind: [(step, loss) for name, step, _, loss, _ in points if name == kind] for kind in ("train", "eval")}
-    return figures.loss(curves["train"], curves["eval"])
+    train, validation = (
+        tuple((step, loss) for name, step, _, loss, _ in points if name == kind) for kind in MetricKind.values
+    )
+    return figures.loss(train, validation)
 
 
 @require_GET
 def run_figure(request: HttpRequest, pk: int) -> HttpResponse:
     """The loss curves as an SVG file."""
     found = access.object_for(request.user, Run.objects.all(), pk, *READERS)
-    points = list(found.metrics.order_by("step").values_list("kind", "step", "epoch", "loss", "learning_rate"))
+    points = found.curve_points()
     if not points:
         raise Http404
     response = HttpResponse(loss_figure(points), content_type="image/svg+xml")
@@ -270,20 +279,20 @@ def run_delete(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_GET
-def run_log(request: HttpRequest, pk: int) -> HttpResponse:
+def run_log(request: HttpRequest, pk: int) -> HttpResponseBase:
     """The whole log as a text file."""
     found = access.object_for(request.user, Run.objects.all(), pk, *READERS)
     return log_response(found)
 
 
 @require_GET
-def run_adapter(request: HttpRequest, pk: int) -> HttpResponse:
+def run_adapter(request: HttpRequest, pk: int) -> HttpResponseBase:
     """The adapter with its tokenizer, recipe and metrics, as one zip file."""
     found = access.object_for(request.user, Run.objects.all(), pk, *READERS)
     return adapter_response(found)
 
 
-def log_response(found: Run) -> HttpResponse:
+def log_response(found: Run) -> FileResponse:
     try:
         stream = found.log_file.open("rb")
     except OSError:
@@ -293,24 +302,12 @@ def log_response(found: Run) -> HttpResponse:
     )
 
 
-def adapter_response(found: Run) -> HttpResponse:
-    """The adapter's files as a zip, put together on disk. 404 while there is none."""
+def adapter_response(found: Run) -> StreamingHttpResponse:
+    """The adapter's files as a zip, streamed. 404 while there is none."""
     files = sorted(path for path in found.adapter.glob("*") if path.is_file()) if found.has_adapter else []
     if not files:
         raise Http404
     name = f"run-{found.pk}-adapter"
-    archive = tempfile.TemporaryFile()  # noqa: SIM115 - FileResponse closes it
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as writer:
-        for path in files:
-            writer.write(path, Path(name) / path.name)
-    archive.seek(0)
-    return FileResponse(archive, as_attachment=True, filename=f"{name}.zip")
-
-
-def add_errors(form, error: ValidationError) -> None:
-    """Put a service's errors beside their fields, or on top where the form has no such field."""
-    if not hasattr(error, "error_dict"):
-        form.add_error(None, error)
-        return
-    for name, found in error.message_dict.items():
-        form.add_error(name if name in form.fields else None, found)
+    response = StreamingHttpResponse(archives.zipped(files, name), content_type="application/zip")
+    response["Content-Disposition"] = f'attachment; filename="{name}.zip"'
+    return response

@@ -10,7 +10,7 @@ from django.urls import reverse
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from tests.factories import MembershipFactory, PairFactory, ProjectFactory, UserFactory
-from tests.training.factories import make_dataset, make_run
+from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training.models import Dataset, Recipe, Run, RunMetric
 from training.parameters import PRESETS
 
@@ -206,3 +206,40 @@ def test_an_administrator_starts_a_run_from_the_admin_site(client, project):
     assert run.get_absolute_url() in html
     for name in ("dataset", "datasetrow", "recipe", "run", "runmetric"):
         assert client.get(reverse(f"admin:training_{name}_changelist") + "?q=x").status_code == 200
+
+
+def test_an_administrator_chooses_the_recipe_of_runs_started_from_the_admin_site(client, project):
+    client.force_login(UserFactory(is_superuser=True, is_staff=True))
+    dataset = make_dataset(project=project)
+    older, _newer = RecipeFactory(project=project, name="older"), RecipeFactory(project=project, name="newer")
+    url = reverse("admin:training_dataset_changelist")
+    form = {"action": "start_qlora_run", "_selected_action": [dataset.pk]}
+    client.post(url, form | {"recipe": older.pk})
+    assert Run.objects.get().recipe == older
+    html = client.post(url, form | {"recipe": RecipeFactory().pk}, follow=True).content.decode()
+    assert "belongs to another project" in html
+    assert Run.objects.count() == 1
+
+
+def test_the_freeze_page_counts_the_pairs_of_the_chosen_label_before_anything_is_frozen(client, trainer, project):
+    PairFactory.create_batch(3, project=project)
+    PairFactory.create_batch(2, project=project, labels={"bias": "none"})
+    url = reverse("training:freeze", args=[project.pk])
+    assert "<strong>5</strong> pairs" in client.get(url).content.decode()
+    htmx = {"HX-Request": "true"}
+    assert client.get(url, {"label": "bias:none"}, headers=htmx).content.decode().startswith("<strong>2</strong> pairs")
+    assert client.get(url, {"label": "bias:<b>"}, headers=htmx).content.decode().startswith("<strong>0</strong> pairs")
+
+
+def test_a_long_runs_curve_is_thinned_in_the_database_and_keeps_its_newest_point():
+    run = make_run()
+    RunMetric.objects.bulk_create(
+        RunMetric(run=run, kind="train", step=step, epoch=0, loss=step) for step in range(1, 1001)
+    )
+    RunMetric.objects.create(run=run, kind="eval", step=1000, epoch=0, loss=7)
+    points = run.curve_points(most=100)
+    assert len([point for point in points if point[0] == "train"]) == 100
+    assert points[-2:] == [("train", 1000, 0, 1000, None), ("eval", 1000, 0, 7, None)]
+    assert [point[1] for point in points] == sorted(point[1] for point in points)
+    assert len(run.curve_points()) == 501
+    assert make_run().curve_points() == []
