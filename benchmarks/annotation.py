@@ -27,10 +27,11 @@ import psutil
 
 TARGETS = {"annotations_per_second": 100.0, "p95_ms": 150.0, "errors": 0, "items_above_overlap": 0}
 PASSWORD = "benchmark only, on loopback"
-WORDS = (
+SENTENCE = (
     "people in this town say that the new rules are unfair lazy neighbours never work and politicians lie about "
     "everything while families pay taxes every year without a school or a doctor nearby"
-).split()
+)
+WORDS = SENTENCE.split()
 
 
 def texts(count: int):
@@ -55,9 +56,7 @@ def prepare(people: int, items: int, overlap: int, folder: Path) -> tuple[int, l
     project = projects.create(user=lead, name="Benchmark", overlap=overlap)
     names = [f"annotator-{number}" for number in range(people)]
     for name in names:
-        Membership.objects.create(
-            project=project, user=users.create_user(name, password=PASSWORD), role=Role.ANNOTATOR
-        )
+        Membership.objects.create(project=project, user=users.create_user(name, password=PASSWORD), role=Role.ANNOTATOR)
     item_import = ItemImport.objects.create(
         project=project,
         file=ContentFile("".join(texts(items)).encode(), name="bench.csv"),
@@ -210,12 +209,12 @@ def measure(options: argparse.Namespace, port: int, folder: Path, server_pid: in
     shared = Shared(options.annotations)
     annotators = [Annotator(port, project, name, shared) for name in names]
     pages = [annotator.sign_in() for annotator in annotators]
-    stop, peak = threading.Event(), {}
+    stop = threading.Event()
+    peak: dict[str, int] = {}
     watcher = threading.Thread(target=watch_memory, args=[server_pid, stop, peak])
     watcher.start()
     threads = [
-        threading.Thread(target=annotator.work, args=[page])
-        for annotator, page in zip(annotators, pages, strict=True)
+        threading.Thread(target=annotator.work, args=[page]) for annotator, page in zip(annotators, pages, strict=True)
     ]
     started = time.perf_counter()
     for thread in threads:

@@ -71,9 +71,7 @@ TEMPLATES = [
 ]
 
 # PostgreSQL only: row locks that skip, COPY, triggers and JSONB are part of the design.
-DATABASES = {
-    "default": dj_database_url.parse(env_str("DATABASE_URL"), conn_max_age=600, conn_health_checks=True)
-}
+DATABASES = {"default": dj_database_url.parse(env_str("DATABASE_URL"), conn_max_age=600, conn_health_checks=True)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env_str("REDIS_URL")
@@ -88,7 +86,10 @@ CELERY_TASK_ROUTES = {  # long work on a GPU never holds up short tasks
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
-    "requeue-silent-jobs": {"task": "annotation.requeue_silent_jobs", "schedule": float(env_int("REQUEUE_SECONDS", default=15))},
+    "requeue-silent-jobs": {
+        "task": "annotation.requeue_silent_jobs",
+        "schedule": float(env_int("REQUEUE_SECONDS", default=15)),
+    },
     "expire-leases": {"task": "annotation.expire_leases", "schedule": 60.0},
 }
 
@@ -116,12 +117,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-MEDIA_ROOT = (
-    DATA_DIR / "media"
-)  # uploads and exports; never served by URL, only through views that check the role
-ARTIFACT_ROOT = (
-    DATA_DIR / "artifacts"
-)  # checkpoints, adapters and logs of runs; GPU workers share this folder
+MEDIA_ROOT = DATA_DIR / "media"  # uploads and exports; never served by URL, only through views that check the role
+ARTIFACT_ROOT = DATA_DIR / "artifacts"  # checkpoints, adapters and logs of runs; GPU workers share this folder
 
 S3_BUCKET = env_str("S3_BUCKET", "")
 STORAGES = {
@@ -164,9 +161,7 @@ CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIND_PROXY", default=False) else None
-)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIND_PROXY", default=False) else None
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 X_FRAME_OPTIONS = "DENY"
 

@@ -199,9 +199,7 @@ API: dict[str, Rule] = {
     "POST recipe-list": api({TRAINER}, body=with_project(name="x")),
     "GET recipe-detail": api(READERS, "recipe"),
     "GET run-list": api(EVERYBODY),
-    "POST run-list": api(
-        {TRAINER}, body=lambda world: {"dataset": world["dataset"].pk, "recipe": world["recipe"].pk}
-    ),
+    "POST run-list": api({TRAINER}, body=lambda world: {"dataset": world["dataset"].pk, "recipe": world["recipe"].pk}),
     "GET run-detail": api(READERS, "run"),
     "DELETE run-detail": api({TRAINER}, "run"),
     "GET run-adapter": api(READERS, "run"),

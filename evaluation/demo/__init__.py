@@ -149,9 +149,7 @@ def _approve(project: Project, lead) -> None:
         if chosen is None:
             continue
         labels = chosen.labels | pair.labels
-        pairs.approve(
-            pair, lead, version=pair.version, rewrite=chosen.rewrite, labels=labels, chosen=chosen.pk
-        )
+        pairs.approve(pair, lead, version=pair.version, rewrite=chosen.rewrite, labels=labels, chosen=chosen.pk)
 
 
 def _outputs(project: Project, trainer, known: dict[str, dict[str, str]]) -> None:

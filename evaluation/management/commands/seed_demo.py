@@ -7,9 +7,7 @@ from evaluation import demo
 
 
 class Command(BaseCommand):
-    help = (
-        "Make the demo project and its accounts; DEMO_PASSWORD is the accounts' password. Safe to run again."
-    )
+    help = "Make the demo project and its accounts; DEMO_PASSWORD is the accounts' password. Safe to run again."
 
     def handle(self, *args, **options) -> None:
         project = demo.build(env_str("DEMO_PASSWORD"))
