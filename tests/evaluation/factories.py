@@ -57,9 +57,7 @@ def answers(task, value=3, preferred=None):
     chosen = [slot for slot in slots if preferred and slot.output.system_id == preferred.pk]
     return {
         "ratings": {
-            str(slot.pk): {
-                key: value[slot.output.system] if isinstance(value, dict) else value for key in keys
-            }
+            str(slot.pk): {key: value[slot.output.system] if isinstance(value, dict) else value for key in keys}
             for slot in slots
         },
         "preferred": str(chosen[0].pk) if chosen else studies.TIE,

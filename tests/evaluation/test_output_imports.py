@@ -41,9 +41,7 @@ def reasons(job):
 
 
 def test_outputs_make_systems_by_name_in_the_files_order(project):
-    job = imported(
-        project, "external_id,system,output,note\na,zeta,One.,x\nb,zeta,Two.,y\na,alpha,Three.,z\n"
-    )
+    job = imported(project, "external_id,system,output,note\na,zeta,One.,x\nb,zeta,Two.,y\na,alpha,Three.,z\n")
     assert (job.status, job.imported, job.rejected) == (JobStatus.FINISHED, 3, 0)
     systems = System.objects.order_by("pk")
     assert [(system.name, system.kind) for system in systems] == [("zeta", "upload"), ("alpha", "upload")]

@@ -27,9 +27,7 @@ HTMX = {"HTTP_HX_REQUEST": "true"}
 @pytest.fixture
 def people():
     """A lead, trainer and annotator of a project, a reviewer who is no member, and an outsider."""
-    made = {
-        name: UserFactory(username=name) for name in ("lead", "trainer", "annotator", "reviewer", "other")
-    }
+    made = {name: UserFactory(username=name) for name in ("lead", "trainer", "annotator", "reviewer", "other")}
     project = ProjectFactory(lead=made["lead"], trainer=made["trainer"], annotator=made["annotator"])
     for role in Role.values:
         MembershipFactory(project=ProjectFactory(), user=made["other"], role=role)
@@ -51,9 +49,7 @@ def form_of(task, value=3, preferred=None):
     """The fields that the page's form sends."""
     content = answers(task, value, preferred)
     fields = {
-        f"rating:{slot}:{key}": level
-        for slot, levels in content["ratings"].items()
-        for key, level in levels.items()
+        f"rating:{slot}:{key}": level for slot, levels in content["ratings"].items() for key, level in levels.items()
     }
     return fields | {"preferred": content["preferred"], "comment": "", "active_seconds": 5}
 
@@ -119,9 +115,7 @@ def test_an_upload_shows_its_counts_and_every_rejected_row(client, people, setti
     client.force_login(people["trainer"])
     file = SimpleUploadedFile(
         "o.csv",
-        f'external_id,system,output\na,s,fine\n"{HOSTILE}",s,x\n'.encode().replace(
-            b'"quoted""', b'""quoted"""'
-        ),
+        f'external_id,system,output\na,s,fine\n"{HOSTILE}",s,x\n'.encode().replace(b'"quoted""', b'""quoted"""'),
     )
     response = post(client, "upload", people["project"].pk, file=file)
     job = OutputImport.objects.get()
@@ -273,9 +267,7 @@ def test_the_report_of_an_unrated_study_says_there_is_nothing(client, people, st
 
 
 def test_a_scratch_model_is_named_on_the_report(client, people):
-    study = make_study(
-        items=2, reviewers=[people["reviewer"]], project=people["project"], lead=people["lead"]
-    )
+    study = make_study(items=2, reviewers=[people["reviewer"]], project=people["project"], lead=people["lead"])
     study.systems.update(is_scratch=True)
     study = studies.start(study)
     rate_everything(study)
@@ -341,9 +333,7 @@ def test_a_draft_is_kept_and_comes_back(client, people, study):
     draft = {"ratings": {str(slot.pk): {"bias_gone": 2}}, "preferred": "tie", "comment": "so far"}
     assert client.post(url, json.dumps(draft), content_type="application/json").status_code == 204
     page = client.get(reverse("evaluation:rate", args=[study.pk])).content.decode()
-    assert (
-        "draft restored" in page and "so far" in page and page.count(" checked") == 3
-    )  # one is the keys' switch
+    assert "draft restored" in page and "so far" in page and page.count(" checked") == 3  # one is the keys' switch
     for body in ("[]", "{", "\xff", '{"ratings": 3}', '{"comment": "\\u0000"}', '{"preferred": {}}'):
         response = client.post(url, body, content_type="application/json")
         assert response.status_code in (204, 400)

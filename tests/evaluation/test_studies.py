@@ -61,9 +61,7 @@ def test_the_reference_is_one_of_the_systems():
     project = ProjectFactory()
     systems = SystemFactory.create_batch(2, project=project)
     with pytest.raises(ValidationError, match="reference must be one"):
-        studies.create(
-            project, project.created_by, systems=systems, name="x", reference=SystemFactory(project=project)
-        )
+        studies.create(project, project.created_by, systems=systems, name="x", reference=SystemFactory(project=project))
 
 
 def test_systems_of_another_project_are_refused():
@@ -451,9 +449,7 @@ def test_closing_and_submitting_at_once_never_lose_an_accepted_rating():
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=send, args=[task]) for task in tasks] + [
-        threading.Thread(target=close)
-    ]
+    threads = [threading.Thread(target=send, args=[task]) for task in tasks] + [threading.Thread(target=close)]
     for thread in threads:
         thread.start()
     for thread in threads:
