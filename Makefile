@@ -48,6 +48,11 @@ check-migrations: ## every change of the models has its migration
 check-deploy: ## Django's checks for a server in production
 	@$(SETTINGS) $(IN_VENV) manage.py check --deploy --fail-level WARNING
 
+.PHONY: screenshots
+screenshots: ## take the pictures in docs/screenshots again; needs the real texts and Chromium
+	@mkdir -p docs/screenshots
+	@SCREENSHOTS=docs/screenshots exec $(IN_VENV) -m pytest tests/test_whole_loop.py
+
 .PHONY: bench-annotation
 bench-annotation: ## how fast annotators get through texts; ARGS="--annotators 16"
 	@exec $(IN_VENV) -m benchmarks.annotation $(ARGS)
