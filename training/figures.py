@@ -51,6 +51,7 @@ def loss(train: Curve, validation: Curve) -> str:
                     textcoords="offset points", color=colour, va="center", annotation_clip=False,
                 )  # fmt: skip
         panel.set_xlabel("step")
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.set_ylabel("loss")
         panel.grid(axis="y", color=LINE, linewidth=0.8)
         panel.margins(x=0.02)
