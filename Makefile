@@ -63,7 +63,8 @@ install: ## only make .venv
 
 .PHONY: constraints
 constraints: ## after changing versions in pyproject.toml: write what is installed now to constraints.txt
-	@$(IN_VENV) -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	@{ $(IN_VENV) -m pip freeze --exclude-editable --all | grep -v '^pip==' | sed 's/+cpu$$//'; \
+		echo 'async-timeout==5.0.1'; } | sort -fu > constraints.txt  # which redis wants below Python 3.11.3
 
 .PHONY: clean
 clean: ## remove .venv and caches; data in var/ stays

