@@ -325,6 +325,7 @@ def rate_everything(pages: dict, study: Study, photograph) -> None:
                 for criterion in range(3):
                     page.keyboard.press(str(1 + (position + criterion + number + len(reviewer)) % 5))
             page.keyboard.press("2")
+            expect(page.locator("#rating input:checked")).to_have_count(4 * 3 + 1)
             if reviewer == "rita" and number == 0:
                 photograph(page, "rate")
                 photograph(page, "rate-dark", dark=True)
