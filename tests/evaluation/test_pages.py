@@ -423,3 +423,18 @@ def test_submit_and_next_is_a_handful_of_queries(client, people, study):
     with CaptureQueriesContext(connection) as queries:
         client.post(reverse("evaluation:submit", args=[task.token]), fields, **HTMX)
     assert len(queries) <= 20
+
+
+def test_a_new_reviewer_gets_an_invitation_link_that_only_its_maker_sees(client, people):
+    study = make_study(reviewers=0, project=people["project"], lead=people["lead"])
+    second = UserFactory()
+    MembershipFactory(project=people["project"], user=second, role=Role.LEAD)
+    client.force_login(people["lead"])
+    assert post(client, "study-invite", study.pk, person="new@example.org").status_code == 302
+    page = client.get(study.get_absolute_url()).content.decode()
+    link = page.partition("http://testserver/account/invitation/")[2].partition('"')[0]
+    assert link
+    client.force_login(second)
+    assert "account/invitation" not in client.get(study.get_absolute_url()).content.decode()
+    client.logout()
+    assert client.get(f"/account/invitation/{link}", follow=True).status_code == 200
