@@ -143,7 +143,7 @@ class Postgres:
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
+                self.process.wait(4)
             end({self.process: signal.SIGQUIT}, 1)
             self.process = None
 
