@@ -6,6 +6,7 @@ from functools import lru_cache
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from annotation.svg import COLOURS
 
@@ -39,6 +40,8 @@ def loss(train: Curve, validation: Curve) -> str:
         figure = Figure(figsize=(7, 3))
         FigureCanvasSVG(figure)
         panel = figure.subplots()
+        # Where both curves end close together, the higher one's name stands above its end, the other's below.
+        ends = [points[-1][1] for points in (train, validation) if points]
         for points, colour, style, name in (
             (train, ACCENT, "-", "train"),
             (validation, WARN, "--", "validation"),
@@ -47,11 +50,11 @@ def loss(train: Curve, validation: Curve) -> str:
                 steps, values = zip(*points, strict=True)
                 panel.plot(steps, values, style, color=colour, linewidth=2, marker="o" if len(points) < 25 else "")
                 panel.annotate(
-                    f"{name} {values[-1]:.2f}", (steps[-1], values[-1]), xytext=(8, 0),
+                    f"{name} {values[-1]:.2f}", (steps[-1], values[-1]), xytext=(8, 0 if len(ends) < 2 else 7 if values[-1] == max(ends) else -7),
                     textcoords="offset points", color=colour, va="center", annotation_clip=False,
                 )  # fmt: skip
         panel.set_xlabel("step")
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_ylabel("loss")
         panel.grid(axis="y", color=LINE, linewidth=0.8)
         panel.margins(x=0.02)
