@@ -49,8 +49,9 @@ def loss(train: Curve, validation: Curve) -> str:
             if points:
                 steps, values = zip(*points, strict=True)
                 panel.plot(steps, values, style, color=colour, linewidth=2, marker="o" if len(points) < 25 else "")
+                shift = 0 if len(ends) < 2 else 7 if values[-1] == max(ends) else -7
                 panel.annotate(
-                    f"{name} {values[-1]:.2f}", (steps[-1], values[-1]), xytext=(8, 0 if len(ends) < 2 else 7 if values[-1] == max(ends) else -7),
+                    f"{name} {values[-1]:.2f}", (steps[-1], values[-1]), xytext=(8, shift),
                     textcoords="offset points", color=colour, va="center", annotation_clip=False,
                 )  # fmt: skip
         panel.set_xlabel("step")

@@ -334,9 +334,9 @@ def _examples(
         kept.append({"prompt": chat(tokenizer, prompt), "completion": answer})
     reports.log(f"{split}: {len(kept)} pairs.")
     if cut:
-        reports.log(f"{split}: {cut} rewrites are cut at {parameters.max_length} tokens.")
+        reports.log(f"{split}: {cut} of the rewrites cut at {parameters.max_length} tokens.")
     if dropped:
-        reports.log(f"{split}: {dropped} pairs are left out: their prompt alone has {parameters.max_length} tokens.")
+        reports.log(f"{split}: {dropped} left out, where the prompt alone has {parameters.max_length} tokens.")
     return datasets.Dataset.from_list(kept)
 
 

@@ -2,15 +2,17 @@
 
 import errno
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from annotation.jobs import Cancelled, JobError
+from annotation.jobs import Cancelled, JobError, LeaseLost
 from training import base_models
 from training.models import Dataset, MetricKind, Run, RunMetric, Split
 from training.parameters import RunParameters
@@ -52,6 +54,9 @@ def execute(run: Run) -> dict[str, Any]:
         record.log("Cancelled.")
         _remove_checkpoints(run)
         raise
+    except LeaseLost:
+        record.log(f"Attempt {run.attempt} stopped: the run is not its own any more.")
+        raise
     except (JobError, base_models.BaseModelError, qlora.TrainingError) as error:
         record.log(str(error))
         _remove_checkpoints(run)
@@ -84,6 +89,8 @@ def _check_standstill(run: Run, earlier: list[Path], folder: Path, step: int) ->
 
 def _remove_checkpoints(run: Run) -> None:
     """What only another attempt would need, once there will be none."""
+    if not run._mine().exists():
+        return  # a successor is at work in its own folder
     for folder in run.folder.glob("attempt-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -153,7 +160,7 @@ class _Record:
         now = timezone.now()
         if self.last is None or (now - self.last).total_seconds() >= REPORT_EVERY:
             self.last = now
-            self.run.beat()
+            self.patiently(self.run.beat)
 
     def step(self, step: int, total: int, epoch: float, seconds_left: float) -> None:
         self.run.epoch, self.run.seconds_left = epoch, seconds_left
@@ -161,10 +168,33 @@ class _Record:
         if step < total and self.last and (now - self.last).total_seconds() < REPORT_EVERY:
             return
         self.last = now
-        self.run._mine().update(epoch=epoch, seconds_left=seconds_left, seen_at=now)
-        self.run.report(step, total, "Training" if step < total else "Storing the adapter")
+
+        def write() -> None:
+            self.run._mine().update(epoch=epoch, seconds_left=seconds_left, seen_at=now)
+            self.run.report(step, total, "Training" if step < total else "Storing the adapter")
+
+        self.patiently(write)
 
     def metric(self, metric) -> None:
+        self.patiently(lambda: self._store(metric))
+
+    def patiently(self, write: Callable[[], None]) -> None:
+        """A database that is away for a moment does not end a run of many hours.
+
+        Raises:
+            LeaseLost: it stayed away longer than the lease, so the run may be someone else's by now.
+        """
+        until = time.monotonic() + settings.JOB_LEASE_SECONDS
+        while True:
+            try:
+                return write()
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() > until:
+                    raise LeaseLost from error
+                connection.close()
+                time.sleep(0.5)
+
+    def _store(self, metric) -> None:
         with transaction.atomic():
             # The row stays locked until the point is written, so a run that was taken over gets no stray points.
             if not self.run._mine().select_for_update().exists():

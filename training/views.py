@@ -219,8 +219,14 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
 def run_progress(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the run's page that changes while it lasts. Once it has ended the page loads again."""
     found = access.object_for(request.user, RUNS.all(), pk, *READERS)
-    response = render(request, "training/_progress.html", progress_context(found))
-    if request.htmx and not found.is_active:  # type: ignore[attr-defined]
+    part = request.GET.get("part")
+    if part == "log" and request.GET.get("length") == str(len(found.log_tail())):
+        return HttpResponse(status=204)
+    template = {"log": "training/_log.html", "points": "training/_points.html"}.get(
+        part or "", "training/_progress.html"
+    )
+    response = render(request, template, progress_context(found))
+    if request.htmx and not part and not found.is_active:  # type: ignore[attr-defined]
         response["HX-Refresh"] = "true"
     return response
 

@@ -29,4 +29,8 @@ def project_nav(context):
     ]
     # The entry whose address is the longest beginning of this page's is the part we are in.
     here = max((url for _, url in entries if request.path.startswith(url)), key=len, default=None)
+    if here is None:  # addresses such as /runs/7/: the application's only entry, if it has one alone
+        application = getattr(request.resolver_match, "app_name", "")
+        own = [reverse(name, args=[project.pk]) for _, name, _ in NAVIGATION if name.startswith(f"{application}:")]
+        here = own[0] if len(own) == 1 else None
     return {"entries": entries, "here": here}

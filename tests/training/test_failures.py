@@ -4,6 +4,7 @@ import errno
 import os
 
 import pytest
+from django.db import OperationalError, connection
 from safetensors import SafetensorError
 
 from annotation import jobs
@@ -83,6 +84,38 @@ def test_a_run_whose_workers_die_again_and_again_at_one_place_is_given_up(monkey
     assert len(tried) == runner.MAX_STANDSTILL
     assert run.status == JobStatus.FAILED
     assert "lack of memory" in run.error
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_away_for_a_moment_does_not_end_a_run(monkeypatch):
+    def train(parameters, rows, base_folder, folder, reports, resume_from=None):
+        for step in (1, 2):
+            connection.connection.close()  # as when PostgreSQL was restarted
+            reports.metric(qlora.Metric("train", step, 0.5, 2.0))
+            connection.connection.close()
+            reports.step(step, 2, 0.5, 0.0)
+        (folder / "adapter").mkdir()
+        return qlora.Result(folder / "adapter", {"steps": 2})
+
+    monkeypatch.setattr(qlora, "train", train)
+    monkeypatch.setattr(runner, "REPORT_EVERY", 0)
+    run = make_run()
+    jobs.execute(Run.objects, run.pk, runner.execute)
+    run.refresh_from_db()
+    assert (run.status, run.done, run.metrics.count()) == (JobStatus.FINISHED, 2, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_stays_away_longer_than_the_lease_leaves_the_run_to_another_worker(monkeypatch, settings):
+    settings.JOB_LEASE_SECONDS = 1
+    record = runner._Record(Run.objects.claim(make_run().pk))
+
+    def away():
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr(record.run, "beat", away)
+    with pytest.raises(jobs.LeaseLost):
+        record.tick()
 
 
 def folder_model(folder, **files):

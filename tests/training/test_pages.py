@@ -231,6 +231,32 @@ def test_the_freeze_page_counts_the_pairs_of_the_chosen_label_before_anything_is
     assert client.get(url, {"label": "bias:<b>"}, headers=htmx).content.decode().startswith("<strong>0</strong> pairs")
 
 
+def test_the_log_is_sent_again_only_when_it_has_grown(client, trainer, project):
+    run = make_run(dataset=make_dataset(project=project), status=JobStatus.RUNNING)
+    run.folder.mkdir(parents=True)
+    run.log_file.write_text("One line.\n")
+    url = reverse("training:run-progress", args=[run.pk])
+    html = client.get(url, {"part": "log", "length": 0}).content.decode()
+    assert "One line." in html and "length=10" in html
+    assert client.get(url, {"part": "log", "length": 10}).status_code == 204
+    run.log_file.write_text("One line.\nAnother <line>.\n")
+    assert "Another &lt;line&gt;." in client.get(url, {"part": "log", "length": 10}).content.decode()
+
+
+def test_the_curves_come_as_a_table_too(client, trainer, project):
+    run = make_run(dataset=make_dataset(project=project), status=JobStatus.RUNNING)
+    RunMetric.objects.create(run=run, kind="eval", step=3, epoch=1, loss=1.25)
+    html = client.get(reverse("training:run-progress", args=[run.pk]), {"part": "points"}).content.decode()
+    assert "validation" in html and "1.2500" in html and "hx-trigger" not in html
+
+
+def test_every_training_page_is_under_training_in_the_navigation(client, trainer, project):
+    run = make_run(dataset=make_dataset(project=project))
+    link = f'<a href="{reverse("training:home", args=[project.pk])}" aria-current="page">Training</a>'
+    for url in (run.get_absolute_url(), run.dataset.get_absolute_url(), run.recipe.get_absolute_url()):
+        assert link in client.get(url).content.decode()
+
+
 def test_a_long_runs_curve_is_thinned_in_the_database_and_keeps_its_newest_point():
     run = make_run()
     RunMetric.objects.bulk_create(
