@@ -217,7 +217,8 @@ def _wrong(row: dict[str, str]) -> tuple[str, str]:
     if len(row["system"]) > 120:
         return "system", f"The system's name has {len(row['system'])} characters; the limit is 120."
     if not row["output"].strip():
-        return "output", "The output is empty."
+        text = f" for {row['external_id']}" if row["external_id"] else ""
+        return "output", f"The output of {row['system']}{text} is empty."[:500]
     if len(row["output"]) > settings.MAX_TEXT_LENGTH:
         return (
             "output",

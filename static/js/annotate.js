@@ -289,6 +289,14 @@
 
     // Rewrite
 
+    // The first time at the end of what is there; later where the caret was left.
+    write() {
+      if (this.locked) return;
+      this.rewrite.focus();
+      if (!this.wrote) this.rewrite.setSelectionRange(this.rewrite.value.length, this.rewrite.value.length);
+      this.wrote = true;
+    }
+
     copyText() {
       if (this.locked) return;
       if (this.rewrite.value.trim() && this.rewrite.value !== this.text && !window.confirm("Replace what you have written with the text?")) return;
@@ -342,7 +350,7 @@
       this.form.elements.comment.value = content.comment;
       this.seconds = Math.max(this.seconds, content.active_seconds);
       this.state("draft restored");
-      this.changed();
+      this.changed(true);
     }
 
     state(text, bad = false) {
@@ -350,9 +358,10 @@
       if (element) { element.textContent = text; element.classList.toggle("bad-text", bad); }
     }
 
-    changed() {
+    changed(restored = false) {
       if (this.locked) return;
       lastActivity = Date.now();
+      if (!restored) document.querySelector("#task > .note.bad")?.remove(); // it spoke of what was sent, not of what is there now
       store.set(this.storeKey, JSON.stringify(this.content()));
       if (!this.draftUrl) { this.state("change not saved yet"); return; }
       this.state("…");
@@ -427,7 +436,7 @@
     const onRadio = target.matches("input[type=radio]");
     const actions = {
       ArrowUp: () => task?.moveDimension(-1), ArrowDown: () => task?.moveDimension(1),
-      e: () => task && !task.locked && $("rewrite").focus(), c: () => task?.copyText(), m: () => task?.startWords(),
+      e: () => task?.write(), c: () => task?.copyText(), m: () => task?.startWords(),
       s: () => press("skip"), h: toggleBlur, ArrowLeft: () => press("back"), ArrowRight: () => press("forward"),
       g: () => open("guidelines"), "?": () => open("help"),
     };

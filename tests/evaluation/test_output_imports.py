@@ -204,8 +204,11 @@ def test_the_real_outputs_import_onto_the_real_texts(project):
     job = imported(project, (DATA / "system_outputs.csv").read_bytes())
     assert (job.status, job.error) == (JobStatus.FINISHED, "")
     with (DATA / "system_outputs.csv").open(newline="", encoding="utf-8-sig") as file:
-        empty = [number for number, row in enumerate(csv.DictReader(file), 2) if not row["output"].strip()]
+        empty = [(number, row) for number, row in enumerate(csv.DictReader(file), 2) if not row["output"].strip()]
     # One of the real systems gave no answer to some texts; everything else is imported.
-    assert reasons(job) == [(number, "output", "The output is empty.") for number in empty]
+    assert reasons(job) == [
+        (number, "output", f"The output of {row['system']} for {row['external_id']} is empty.")
+        for number, row in empty
+    ]
     assert (job.imported, job.rejected) == (1200 - len(empty), len(empty))
     assert System.objects.count() == 4
