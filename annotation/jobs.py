@@ -114,12 +114,12 @@ class Job(models.Model):
         transaction.on_commit(lambda: send(task, self.pk))
 
     def request_cancel(self) -> None:
-        """Ask the job to stop. One that waits is cancelled at once; a running one stops at its next report."""
+        """Ask the job to stop. One that nobody works on, because it waits or its worker died, is cancelled at once; a
+        running one stops at its next report.
+        """
         rows = type(self)._default_manager.filter(pk=self.pk)
         now = timezone.now()
-        if not rows.filter(status=JobStatus.QUEUED).update(
-            status=JobStatus.CANCELLED, cancel_requested=True, ended_at=now
-        ):
+        if not rows.claimable().update(status=JobStatus.CANCELLED, cancel_requested=True, ended_at=now):
             rows.filter(status=JobStatus.RUNNING).update(cancel_requested=True)
         self.refresh_from_db()
 

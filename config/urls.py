@@ -24,7 +24,11 @@ urlpatterns = [
     path("account/", account.account, name="account"),
     path("account/login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("account/logout/", auth_views.LogoutView.as_view(), name="logout"),
-    path("account/password/", auth_views.PasswordChangeView.as_view(success_url="/account/"), name="password_change"),
+    path(
+        "account/password/",
+        auth_views.PasswordChangeView.as_view(success_url="/account/"),
+        name="password_change",
+    ),
     path(
         "account/invitation/<uidb64>/<token>/",
         login_not_required(

@@ -29,9 +29,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     """Around pytest-django's hook of the same name, which imports the settings."""
     stack = contextlib.ExitStack()
     early_config.add_cleanup(stack.close)  # after Ctrl-C too
-    previous = signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # `timeout` ends a run as Ctrl-C does
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` ends a run as Ctrl-C does
     stack.callback(signal.signal, signal.SIGTERM, previous)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="redress-test-", dir="/tmp")))
     folder.chmod(0o711)  # PostgreSQL's own account passes through when the tests run as root

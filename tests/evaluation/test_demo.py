@@ -24,9 +24,7 @@ def test_the_demo_gives_every_role_something_to_do(built):
     assert Item.objects.filter(project=built, taken__lt=2).exists(), "the annotator has texts"
     assert Pair.objects.filter(project=built, status="proposed").exists(), "the lead has pairs to settle"
     assert Dataset.objects.filter(project=built).exists(), "the trainer has a dataset"
-    assert ReviewTask.objects.filter(reviewer__username="reviewer", done_at=None).exists(), (
-        "the reviewer has texts"
-    )
+    assert ReviewTask.objects.filter(reviewer__username="reviewer", done_at=None).exists(), "the reviewer has texts"
     assert System.objects.filter(project=built).count() == 3
 
 

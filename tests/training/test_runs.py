@@ -159,6 +159,14 @@ def test_a_waiting_run_is_cancelled_at_once():
 
 
 @pytest.mark.django_db
+def test_a_run_whose_worker_died_is_cancelled_at_once():
+    run = make_run(status=JobStatus.RUNNING, lease_until=timezone.now() - timedelta(seconds=1))
+    run.request_cancel()
+    assert run.status == JobStatus.CANCELLED
+    assert Run.objects.claim(run.pk) is None
+
+
+@pytest.mark.django_db
 def test_a_silent_workers_run_is_claimed_once():
     run = make_run(status=JobStatus.RUNNING, lease_until=timezone.now() - timedelta(seconds=1))
     assert [Run.objects.claim(run.pk), Run.objects.claim(run.pk)] == [run, None]
