@@ -119,7 +119,8 @@ class Job(models.Model):
         """
         rows = type(self)._default_manager.filter(pk=self.pk)
         now = timezone.now()
-        if not rows.claimable().update(  # type: ignore[attr-defined]status=JobStatus.CANCELLED, cancel_requested=True, ended_at=now):
+        unowned = rows.claimable()  # type: ignore[attr-defined]
+        if not unowned.update(status=JobStatus.CANCELLED, cancel_requested=True, ended_at=now):
             rows.filter(status=JobStatus.RUNNING).update(cancel_requested=True)
         self.refresh_from_db()
 
