@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -241,7 +241,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
-    next_start: float = field(default=0.0)
+    next_start: float = 0.0
 
     def start(self, env: dict[str, str]) -> None:
         # SIGKILL when the launcher is killed: a worker asked kindly would first finish hours of training.
@@ -497,7 +497,8 @@ def _stop(number: int, frame: Any) -> NoReturn:
 
 def _listen_to_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as `nohup make run` asks
+            signal.signal(number, _stop)
 
 
 def _stop_listening_to_signals() -> None:
@@ -528,7 +529,8 @@ def main() -> int:
     except Stopped:
         say("Stopped. Everything is kept.")
     except ServiceError as error:
-        print(f"\n{error}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
 
