@@ -18,6 +18,7 @@ from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ class JobStatus(models.TextChoices):
 
 
 ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+# How long after a waiting job's message another one is sent.
+RESEND = timedelta(minutes=5)
 
 
 class JobError(Exception):
@@ -161,7 +165,7 @@ def send(task, pk: int) -> None:
     """Send a job's id to its task. When the broker is down the job stays waiting and is queued again later."""
     try:
         task.delay(pk)
-    except task.app.connection_for_write().transport.connection_errors as error:
+    except OperationalError as error:
         logger.warning("Job %s of %s could not be queued yet: %s", pk, task.name, error)
 
 
@@ -227,14 +231,18 @@ TASKS: dict[type[Job], Any] = {}
 
 
 def requeue_silent() -> int:
-    """Queue every job again that waits for long or whose worker fell silent. Claiming makes a double send harmless."""
+    """Queue every job again that waits for long or whose worker fell silent. Claiming makes a double send harmless.
+
+    A waiting job is sent once more every RESEND: its message may be lost, or it may just stand behind a long one.
+    """
     sent = 0
-    waiting_since = timezone.now() - timedelta(seconds=30)
+    now = timezone.now()
+    not_sent_lately = Q(lease_until=None, created_at__lt=now - timedelta(seconds=30)) | Q(lease_until__lt=now)
     for model, task in TASKS.items():
-        silent = model._default_manager.claimable().filter(  # type: ignore[attr-defined]
-            Q(status=JobStatus.RUNNING) | Q(created_at__lt=waiting_since)
-        )
-        for pk in silent.values_list("pk", flat=True)[:1000]:
+        rows = model._default_manager
+        silent = rows.claimable().filter(Q(status=JobStatus.RUNNING) | not_sent_lately)  # type: ignore[attr-defined]
+        for pk in list(silent.values_list("pk", flat=True)[:1000]):
+            rows.filter(pk=pk, status=JobStatus.QUEUED).update(lease_until=now + RESEND)
             send(task, pk)
             sent += 1
     return sent
