@@ -177,6 +177,7 @@ def services(data: Path, env: dict[str, str], logs: Path) -> Iterator[list[Postg
     with contextlib.ExitStack() as started:
         running: list[Postgres | Redis] = []
         sockets = started.enter_context(socket_folder())
+        _remove_sockets_of_a_killed_launcher(data / "sockets", sockets)
         if not env.get("DATABASE_URL"):
             postgres = Postgres(data / "postgresql", sockets=sockets, log=logs / "postgresql.log")
             running.append(started.enter_context(postgres))
@@ -186,6 +187,14 @@ def services(data: Path, env: dict[str, str], logs: Path) -> Iterator[list[Postg
             running.append(started.enter_context(redis))
             env["REDIS_URL"] = redis.url
         yield running
+
+
+def _remove_sockets_of_a_killed_launcher(note: Path, now: Path) -> None:
+    """The folder of the last start is gone, unless that was killed. Remember this one for the next."""
+    last = Path(note.read_text()) if note.exists() else now
+    if last != now and last.parent == now.parent and last.name.startswith("redress-"):
+        shutil.rmtree(last, ignore_errors=True)
+    note.write_text(str(now))
 
 
 def manage(*arguments: str, env: dict[str, str], log: Path) -> None:

@@ -12,6 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 from http.cookiejar import CookieJar
+from pathlib import Path
 
 import psutil
 import pytest
@@ -177,8 +178,11 @@ def test_a_launcher_that_was_killed_leaves_nothing_and_its_data_work(launch, use
     everyone = one.everyone()
     one.stop(signal.SIGKILL)
     assert wait_until(lambda: alive(everyone) == [], 15), alive(everyone)
+    sockets = Path((one.data / "sockets").read_text())
+    assert sockets.exists()
     again = launch()
     again.wait_until_ready()
+    assert not sockets.exists()
     assert again.get("/account/login/")[0] == 200
 
 
