@@ -207,8 +207,7 @@ def test_the_real_outputs_import_onto_the_real_texts(project):
         empty = [(number, row) for number, row in enumerate(csv.DictReader(file), 2) if not row["output"].strip()]
     # One of the real systems gave no answer to some texts; everything else is imported.
     assert reasons(job) == [
-        (number, "output", f"The output of {row['system']} for {row['external_id']} is empty.")
-        for number, row in empty
+        (number, "output", f"The output of {row['system']} for {row['external_id']} is empty.") for number, row in empty
     ]
     assert (job.imported, job.rejected) == (1200 - len(empty), len(empty))
     assert System.objects.count() == 4
