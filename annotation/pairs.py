@@ -122,9 +122,11 @@ def propose_complete(project_id: int, batch: int = 500) -> int:
     return made
 
 
-def settled(item: Item) -> bool:
-    """Whether a lead has approved or rejected the item's pair."""
-    return Pair.objects.filter(item=item).exclude(status=PairStatus.PROPOSED).exists()
+def settled(item: Item, *, lock: bool = False) -> bool:
+    """Whether a lead has approved or rejected the item's pair. With `lock` the answer stays true in the transaction."""
+    rows = Pair.objects.select_for_update() if lock else Pair.objects.all()
+    pair = rows.filter(item=item).first()
+    return pair is not None and pair.status != PairStatus.PROPOSED
 
 
 # Settling
@@ -215,6 +217,8 @@ def _settle(pair: Pair, user, status: PairStatus) -> Pair:
     pair.status, pair.settled_by, pair.settled_at = status, user, timezone.now()
     pair.version += 1
     pair.save()
+    # Whoever settles has seen all of them; some may have come after the pair was proposed or imported.
+    pair.annotations.set(Annotation.objects.filter(item_id=pair.item_id))
     return pair
 
 

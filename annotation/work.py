@@ -145,8 +145,11 @@ def _resume(user, project: Project) -> Assignment | None:
     if not held and not _room(assignment.item_id):
         return None
     if not held or assignment.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
-        assignment.state, assignment.lease_until = AssignmentState.HELD, _lease(project)
-        assignment.save(update_fields=["state", "lease_until"])
+        before, assignment.state, assignment.lease_until = assignment.state, AssignmentState.HELD, _lease(project)
+        # Unless it was submitted or skipped in another tab meanwhile.
+        unchanged = Assignment.objects.filter(pk=assignment.pk, state=before)
+        if not unchanged.update(state=AssignmentState.HELD, lease_until=assignment.lease_until):
+            return None
     return assignment
 
 
@@ -212,14 +215,22 @@ def _locked(user, pk: int) -> Assignment:
     return Assignment.objects.of(user).select_for_update(of=("self",)).get(pk=pk)
 
 
-@transaction.atomic
 def submit(user, pk: int, content: dict[str, Any]) -> Annotation:
     """Finish an assignment and return its annotation. A submit that arrives twice counts once.
 
     Raises:
-        Assignment.DoesNotExist: not theirs. NoLongerYours: the lease ran out and the item is full.
-        ValidationError: the content is not complete or breaks a rule; keyed by field.
+        Assignment.DoesNotExist: not theirs. NoLongerYours: the lease ran out and the item is full; what was sent is
+        kept as the draft. ValidationError: the content is not complete or breaks a rule; keyed by field.
     """
+    try:
+        return _submit(user, pk, content)
+    except NoLongerYours:
+        save_draft(user, pk, content)
+        raise
+
+
+@transaction.atomic
+def _submit(user, pk: int, content: dict[str, Any]) -> Annotation:
     assignment = _locked(user, pk)
     if assignment.state == AssignmentState.FINISHED:
         return Annotation.objects.get(assignment=assignment)
@@ -276,7 +287,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     before = annotation.content()
     if cleaned == before:
         return annotation
-    if pairs.settled(annotation.item):
+    if pairs.settled(annotation.item, lock=True):
         raise ValidationError("The lead has settled this text; its annotations can no longer change.")
     if revision != annotation.revision:
         raise ValidationError(

@@ -101,6 +101,7 @@ class OutputImportAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ["status", "created_at"]
     search_fields = ["file_name", "project__name"]
     list_select_related = ["project", "created_by"]
+    exclude = ["file"]
     inlines = [RejectedInline]
 
 
@@ -157,6 +158,10 @@ class StudyMembershipAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ["study__status"]
     search_fields = ["user__username", "user__email", "study__name"]
     list_select_related = ["user", "study"]
+
+    def has_delete_permission(self, request, obj=None):
+        """Leaving a study while it runs would show its systems to somebody who rates them."""
+        return False
 
 
 @admin.register(Criterion)

@@ -164,7 +164,10 @@ def _verdict(row: dict[str, Any]) -> str:
         return "none"
     if row["p_holm"] >= SIGNIFICANT:
         return "unclear"
-    return "higher" if row["difference"]["estimate"] > 0 else "lower"
+    difference = row["difference"]
+    if difference["low"] is not None and difference["low"] <= 0 <= difference["high"]:
+        return "unclear"  # the ranks differ, but the mean's interval does not say in which direction
+    return "higher" if difference["estimate"] > 0 else "lower"
 
 
 def methods(results: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from annotation import projects, validators
 from annotation.models import Item, Project
@@ -215,6 +216,11 @@ def _rng(study: Study, purpose: str) -> random.Random:
     return random.Random(f"{study.seed}/{purpose}")  # noqa: S311 - repeatable on purpose, nothing is kept secret by it
 
 
+def _secret_rng(study: Study, purpose: str) -> random.Random:
+    """As `_rng`, repeatable on this server, but from the seed alone nobody can tell which output is whose."""
+    return random.Random(salted_hmac("evaluation.order", f"{study.seed}/{purpose}").hexdigest())  # noqa: S311
+
+
 @transaction.atomic
 def start(study: Study) -> Study:
     """Freeze the study: its texts, everybody's order of texts, and everybody's order of outputs on each text.
@@ -230,7 +236,7 @@ def start(study: Study) -> Study:
     systems = list(study.systems.order_by("pk").values_list("pk", flat=True))
     for number, reviewer in enumerate(reviewers):
         order = ready.items.copy()
-        rng = _rng(study, f"reviewer {number}")
+        rng = _secret_rng(study, f"reviewer {number}")
         rng.shuffle(order)
         for first in range(0, len(order), 500):
             _make_tasks(study, reviewer, order[first : first + 500], first, systems, rng)

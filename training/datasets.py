@@ -11,10 +11,11 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, RestrictedError
 
 from annotation.exports import ALPACA_INSTRUCTION
 from annotation.models import Pair, PairStatus, Project
+from annotation.validators import check_labels
 from training import prompts
 from training.models import Dataset, Split
 
@@ -32,6 +33,14 @@ def approved(project: Project, filters: Mapping[str, str] | None = None) -> Quer
     for key, level in (filters or {}).items():
         pairs = pairs.filter(labels__contains={key: level})
     return pairs
+
+
+def check_filters(project: Project, filters: Mapping[str, str]) -> None:
+    """Raise ValidationError unless every filter is a level of one of the project's dimensions."""
+    try:
+        check_labels(dict(filters), dict(project.dimensions.values_list("key", "levels")), complete=False)
+    except ValidationError as error:
+        raise ValidationError({"filters": error.messages}) from None
 
 
 def check_shares(shares: Any) -> dict[str, float]:
@@ -113,6 +122,7 @@ def freeze(
     Raises:
         ValidationError: keyed by field where one is to blame; no or too few approved pairs.
     """
+    check_filters(project, filters or {})
     dataset = Dataset(
         project=project, name=name, seed=seed, shares=check_shares(shares), filters=dict(filters or {}), created_by=user
     )
@@ -229,4 +239,14 @@ def delete(dataset: Dataset) -> None:
     """
     if used := dataset.runs.count():
         raise ValidationError(f"{used} run{'s' if used > 1 else ''} of this dataset exist; delete them first.")
-    dataset.delete()
+    try:
+        dataset.delete()
+    except RestrictedError as error:
+        raise ValidationError(f"The dataset is in use by {used_by(error)}.") from None
+
+
+def used_by(error: RestrictedError) -> str:
+    """What keeps a row from being deleted, in words."""
+    found = sorted(error.restricted_objects, key=str)
+    names = ", ".join(f"the {row._meta.verbose_name} “{row}”" for row in found[:3])
+    return f"{names} and {len(found) - 3} more" if len(found) > 3 else names

@@ -5,10 +5,12 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import RestrictedError
 
 from annotation.models import Project
 from annotation.validators import check_storable, normalise_text
 from training import prompts
+from training.datasets import used_by
 from training.models import Dataset, Method, Recipe, Run
 from training.parameters import SEED_LIMIT, Hyperparameters, ParameterErrors, RunParameters
 
@@ -115,4 +117,7 @@ def delete(run: Run) -> None:
     locked = Run.objects.select_for_update().get(pk=run.pk)
     if locked.is_active:
         raise ValidationError("The run has not ended. Cancel it first.")
-    locked.delete()
+    try:
+        locked.delete()
+    except RestrictedError as error:
+        raise ValidationError(f"The run is in use by {used_by(error)}. Delete that first.") from None

@@ -33,8 +33,8 @@ def home(request: HttpRequest, pk: int) -> HttpResponse:
         "page": page_by_id(
             Run.objects.filter(project=project).select_related("dataset"), request.GET.get("after"), descending=True
         ),
-        "datasets": Dataset.objects.filter(project=project)[:20],
-        "recipes": Recipe.objects.filter(project=project)[:20],
+        "datasets": Dataset.objects.filter(project=project)[:200],
+        "recipes": Recipe.objects.filter(project=project)[:200],
         "approved": datasets.approved(project).count(),
         "may_train": may_train(request, project),
     }
@@ -68,9 +68,15 @@ def freeze(request: HttpRequest, pk: int) -> HttpResponse:
 
 def approved_context(project: Project, label: str) -> dict[str, Any]:
     key, _, level = label.partition(":")
+    filters = {key: level} if level else {}
+    try:
+        datasets.check_filters(project, filters)
+        approved = datasets.approved(project, filters).count()
+    except ValidationError:  # an address typed by hand: no pair has such a label
+        approved = 0
     return {
         "label": level and f"{key}: {level}",
-        "approved": datasets.approved(project, {key: level} if level else None).count(),
+        "approved": approved,
         "proposed": project.pairs.filter(status=PairStatus.PROPOSED).count(),
     }
 

@@ -69,7 +69,8 @@ def overview(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {
         "project": project,
         "progress": with_percent(projects.progress([pk]).get(pk)),
-        "dimensions": projects.level_counts(project),
+        # Counts of open texts would tell annotators what others chose.
+        "dimensions": projects.level_counts(project) if held & {Role.LEAD, Role.TRAINER} else [],
         "is_lead": Role.LEAD in held,
         "is_trainer": Role.TRAINER in held,
         "is_annotator": Role.ANNOTATOR in held,

@@ -241,3 +241,43 @@ def test_going_back_walks_through_ones_own_work(project, people):
     assert work.previous_annotation(people[0], project) == second
     assert work.previous_annotation(people[0], project, before=second.pk) == first
     assert work.previous_annotation(UserFactory(), project) is None
+
+
+def test_what_was_typed_into_a_text_that_others_finished_is_kept_as_its_draft(project, people):
+    item = ItemFactory(project=project, overlap=1)
+    slow = work.next_assignment(people[0], project)
+    let_lease_run_out(slow)
+    fast = work.next_assignment(people[1], project)
+    assert fast.item == item
+    work.submit(people[1], fast.pk, content())
+    with pytest.raises(work.NoLongerYours):
+        work.submit(people[0], slow.pk, content(rewrite="An hour of thought."))
+    slow.refresh_from_db()
+    assert slow.draft["rewrite"] == "An hour of thought."
+
+
+def test_a_text_submitted_in_another_tab_meanwhile_is_not_taken_again(project, people, monkeypatch):
+    ItemFactory.create_batch(2, project=project)
+    held = work.next_assignment(people[0], project)
+    Assignment.objects.filter(pk=held.pk).update(lease_until=timezone.now() + timedelta(minutes=1))
+    real = work._lease
+
+    def submitted_just_now(project):
+        monkeypatch.setattr(work, "_lease", real)
+        work.submit(people[0], held.pk, content())
+        return real(project)
+
+    monkeypatch.setattr(work, "_lease", submitted_just_now)
+    following = work.next_assignment(people[0], project)
+    held.refresh_from_db()
+    assert (held.state, following.item_id != held.item_id) == (AssignmentState.FINISHED, True)
+
+
+def test_a_settled_pair_leads_back_to_annotations_that_came_after_it_was_proposed(project, people):
+    item = ItemFactory(project=project)
+    first = work.submit(people[0], work.next_assignment(people[0], project).pk, content())
+    pair = pairs.propose_early(item)
+    second = work.submit(people[1], work.next_assignment(people[1], project).pk, content())
+    pair.refresh_from_db()
+    pairs.approve(pair, people[2], version=pair.version, rewrite="Kinder.", labels=LABELS, chosen=second.pk)
+    assert set(pair.annotations.all()) == {first, second}

@@ -15,7 +15,7 @@ from evaluation.models import Generation, Output, System, SystemKind
 from tests.evaluation.factories import OutputFactory, SystemFactory
 from tests.factories import MembershipFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_run
-from training import runner
+from training import datasets, runner, runs
 from training.models import Run
 from training.parameters import PRESETS
 
@@ -281,3 +281,16 @@ def test_a_trainer_does_the_same_through_the_api(client, dataset, trainer):
     assert post("/api/generations/", system=made.json()["id"], dataset=9**9).status_code == 400
     assert post(f"/api/generations/{job.json()['id']}/cancel/").json()["status"] == "cancelled"
     assert client.get("/api/generations/").json()["results"][0]["split"] == "test"
+
+
+@pytest.mark.django_db
+def test_a_run_or_dataset_that_a_system_needs_is_not_deleted_and_says_why():
+    run = make_run(status=JobStatus.FINISHED)
+    project, user = run.project, run.created_by
+    system = System.objects.create(project=project, name="Tuned", kind="run", run=run, created_by=user)
+    with pytest.raises(ValidationError, match="in use by the system “Tuned”"):
+        runs.delete(run)
+    dataset = make_dataset(project=project)
+    Generation.objects.create(project=project, created_by=user, system=system, dataset=dataset)
+    with pytest.raises(ValidationError, match="in use by the generation"):
+        datasets.delete(dataset)
