@@ -86,6 +86,15 @@ FROM staged_rejection ORDER BY row
 """
 
 
+def check_upload(file: File) -> None:
+    """Raise ValidationError, keyed by `file`, for a file that is empty or larger than the server takes."""
+    if not file.size:
+        raise ValidationError({"file": "The file is empty."})
+    if file.size > settings.MAX_UPLOAD_BYTES:
+        limit = settings.MAX_UPLOAD_BYTES // (1024 * 1024)
+        raise ValidationError({"file": f"The file is larger than {limit} MB. Split it."})
+
+
 def upload(project: Project, user, file: File, *, file_format: str = "", with_pairs: bool = True) -> ItemImport:
     """Store an uploaded file and queue its import.
 
@@ -98,11 +107,7 @@ def upload(project: Project, user, file: File, *, file_format: str = "", with_pa
     from annotation import tasks
 
     name = file.name or ""
-    if not file.size:
-        raise ValidationError({"file": "The file is empty."})
-    if file.size > settings.MAX_UPLOAD_BYTES:
-        limit = settings.MAX_UPLOAD_BYTES // (1024 * 1024)
-        raise ValidationError({"file": f"The file is larger than {limit} MB. Split it."})
+    check_upload(file)
     if not file_format:
         endings = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl"}
         file_format = endings.get(name.rpartition(".")[2].lower(), "")

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from annotation import rows, validators
+from annotation.imports import check_upload
 from annotation.jobs import JobError
 from annotation.models import Project
 from annotation.rows import Rejected, Row
@@ -120,11 +121,7 @@ def upload(project: Project, user, file: File) -> OutputImport:
     """
     from evaluation import tasks
 
-    if not file.size:
-        raise ValidationError({"file": "The file is empty."})
-    if file.size > settings.MAX_UPLOAD_BYTES:
-        limit = settings.MAX_UPLOAD_BYTES // (1024 * 1024)
-        raise ValidationError({"file": f"The file is larger than {limit} MB. Split it."})
+    check_upload(file)
     name = rows.storable((file.name or "")[-255:], 255) or "outputs.csv"
     with transaction.atomic():
         job = OutputImport.objects.create(project=project, created_by=user, file=file, file_name=name)
