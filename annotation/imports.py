@@ -65,10 +65,11 @@ FROM gone
 """
 NEW_ITEMS = """
 INSERT INTO annotation_item
-    (project_id, external_id, text, source, language, target_group, metadata, overlap, taken, finished,
-    created_at)
+    (project_id, external_id, text, source, language, target_group, metadata, kind, content_kinds, priority,
+    overlap, taken, finished, created_at)
 SELECT
-    %(project)s, external_id, text, source, language, target_group, metadata, %(overlap)s, 0, 0, %(now)s
+    %(project)s, external_id, text, source, language, target_group, metadata, 'work', '[]', 0,
+    %(overlap)s, 0, 0, %(now)s
 FROM staged_item ORDER BY row
 """
 NEW_PAIRS = """

@@ -10,7 +10,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from annotation import validators
-from annotation.models import Annotation, Item, Pair, PairStatus
+from annotation.models import Annotation, Item, ItemKind, Pair, PairStatus
 
 MAX_REASON_LENGTH = 2_000
 
@@ -112,7 +112,9 @@ def propose_complete(project_id: int, batch: int = 500) -> int:
 
     Doing it twice changes nothing. Returns how many pairs were made.
     """
-    complete = Item.objects.filter(project_id=project_id, finished__gte=F("overlap"), finished__gt=0)
+    complete = Item.objects.filter(
+        project_id=project_id, kind=ItemKind.WORK, finished__gte=F("overlap"), finished__gt=0
+    )
     last, made = 0, 0
     while items := list(complete.filter(pk__gt=last, pair=None).order_by("pk").only("pk", "project_id")[:batch]):
         for item in items:

@@ -24,6 +24,7 @@ from annotation.models import (
     Dimension,
     Invitation,
     Item,
+    ItemKind,
     Membership,
     Pair,
     Project,
@@ -81,9 +82,9 @@ def change(project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None =
     if dimensions is not None:
         _set_dimensions(project, dimensions)
     if project.overlap != overlap:
-        Item.objects.filter(project=project).exclude(overlap=Greatest(Value(project.overlap), F("taken"))).update(
+        Item.objects.filter(project=project, kind=ItemKind.WORK).exclude(
             overlap=Greatest(Value(project.overlap), F("taken"))
-        )
+        ).update(overlap=Greatest(Value(project.overlap), F("taken")))
     if project.overlap < overlap:
         transaction.on_commit(lambda: _propose_complete(project))
     return project
@@ -298,7 +299,7 @@ def _clean_roles(roles: Iterable[str]) -> set[str]:
 def progress(project_ids: Iterable[int]) -> dict[int, dict[str, int]]:
     """Items, complete items, finished and needed annotations per project; one query for all."""
     rows = (
-        Item.objects.filter(project__in=list(project_ids))
+        Item.objects.filter(project__in=list(project_ids), kind=ItemKind.WORK, retired_at=None)
         .values("project_id")
         .annotate(
             items=Count("pk"),
@@ -319,7 +320,12 @@ def level_counts(project: Project) -> list[dict[str, Any]]:
     """How often annotators chose each level: per dimension its name and [{"level", "count", "percent"}]."""
     counts: dict[tuple[str, str], int] = {}
     # As many groups as combinations of levels, however many annotations.
-    for row in Annotation.objects.filter(project=project).values("labels").annotate(n=Count("pk")).order_by():
+    for row in (
+        Annotation.objects.filter(project=project, kind=ItemKind.WORK)
+        .values("labels")
+        .annotate(n=Count("pk"))
+        .order_by()
+    ):
         for key, level in row["labels"].items():
             counts[key, level] = counts.get((key, level), 0) + row["n"]
     found = []

@@ -1,7 +1,7 @@
 """The annotator's day: take the next item, keep a draft, submit, skip, go back and revise.
 
 All handing out happens in `next_assignment`. PostgreSQL bounds it: a row lock that skips what others are taking, a
-unique constraint per item and annotator, and counters with check constraints (see annotation/models.py).
+unique constraint per item and annotator, and counters with check constraints (see annotation/models/items.py).
 """
 
 import logging
@@ -22,6 +22,7 @@ from annotation.models import (
     AssignmentState,
     Dimension,
     Item,
+    ItemKind,
     Project,
 )
 
@@ -160,7 +161,9 @@ def _room(item_id: int) -> bool:
 
 def _take(user, project: Project) -> Assignment | None:
     mine = Assignment.objects.filter(project=project, annotator=user)
-    wanting = Item.objects.filter(project=project, taken__lt=F("overlap")).order_by("pk")
+    wanting = Item.objects.filter(
+        project=project, kind=ItemKind.WORK, retired_at=None, taken__lt=F("overlap")
+    ).order_by("pk")
     free = wanting.filter(~Exists(mine.filter(item=OuterRef("pk"))))
     # Behind their last item nothing can be theirs, so that search need not look at what they have done.
     last = Coalesce(Subquery(mine.order_by("-item_id").values("item_id")[:1]), 0)
@@ -243,13 +246,15 @@ def _submit(user, pk: int, content: dict[str, Any]) -> Annotation:
         item=item,
         annotator=user,
         assignment=assignment,
+        kind=item.kind,
+        guidelines_version=item.project.guidelines_version,
         active_seconds=clean_seconds(content.get("active_seconds")),
         **cleaned,
     )
     assignment.state, assignment.draft = AssignmentState.FINISHED, None
     assignment.save(update_fields=["state", "draft"])
     item.refresh_from_db(fields=["finished", "overlap"])
-    if item.finished >= item.overlap:
+    if item.kind == ItemKind.WORK and item.finished >= item.overlap:
         pairs.propose(item)
     return annotation
 
@@ -295,15 +300,20 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
             "Open it again to see that revision."
         )
     AnnotationRevision.objects.create(
-        annotation=annotation, number=annotation.revision, content=before, created_at=annotation.updated_at
+        annotation=annotation,
+        number=annotation.revision,
+        content=before,
+        guidelines_version=annotation.guidelines_version,
+        created_at=annotation.updated_at,
     )
     for name, value in cleaned.items():
         setattr(annotation, name, value)
     annotation.revision += 1
+    annotation.guidelines_version = annotation.project.guidelines_version
     annotation.updated_at = timezone.now()
     annotation.active_seconds += clean_seconds(content.get("active_seconds"))
     annotation.save()
-    if annotation.item.finished >= annotation.item.overlap:
+    if annotation.kind == ItemKind.WORK and annotation.item.finished >= annotation.item.overlap:
         pairs.propose(annotation.item)
     return annotation
 

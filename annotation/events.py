@@ -1,0 +1,53 @@
+"""The log of a project. Every change that a lead may later have to explain is recorded here, in its own transaction."""
+
+from typing import Any
+
+from annotation.models import Event, Item, Project
+
+# What can happen, in words: the page and the API's filter read them here. Each application adds its own.
+ACTIONS: dict[str, str] = {
+    "project.created": "made the project",
+    "project.changed": "changed the settings",
+    "guidelines.changed": "wrote new guidelines",
+    "member.changed": "changed somebody's roles",
+    "pair.approved": "approved a pair",
+    "pair.rejected": "rejected a pair",
+    "pair.reopened": "opened a pair again",
+}
+
+
+def record(
+    project: Project | int,
+    actor: Any,
+    action: str,
+    *,
+    item: Item | int | None = None,
+    subject: str = "",
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> Event:
+    """Add an event. Call it inside the transaction that makes the change, so that both are there or neither.
+
+    Args:
+        actor: who did it; None for the system itself. action: one of ACTIONS.
+        before, after: only what changed, as JSON values.
+
+    Raises:
+        KeyError: the action is not among ACTIONS.
+    """
+    ACTIONS[action]  # a misspelt action must not go unnoticed
+    return Event.objects.create(
+        project_id=project if isinstance(project, int) else project.pk,
+        actor=actor,
+        action=action,
+        item_id=item.pk if isinstance(item, Item) else item,
+        subject=subject[:200],
+        before=before or {},
+        after=after or {},
+    )
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parts of two records that differ, as `record` wants them."""
+    keys = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+    return {key: before.get(key) for key in sorted(keys)}, {key: after.get(key) for key in sorted(keys)}

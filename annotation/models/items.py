@@ -1,0 +1,68 @@
+"""Texts.
+
+Two counters on Item, `taken` and `finished`, are kept by database triggers (migration 0002) and bounded by check
+constraints, so that no code path, however concurrent, can hand an item to more people than its overlap.
+"""
+
+from django.db import models
+from django.db.models import F, Q
+from django.urls import reverse
+from django.utils import timezone
+
+from annotation.models.projects import Project, ProjectScopedQuerySet
+
+
+class ItemKind(models.TextChoices):
+    """What an item is for. Only `work` is handed to a project's annotators in turn, gives pairs and counts as progress.
+
+    practice: shown in the practice round, with its right answer afterwards. gold: hidden among the work of everybody,
+    with a known answer. repeat: a second look at an item by the person who annotated it before.
+    """
+
+    WORK = "work", "Work"
+    PRACTICE = "practice", "Practice"
+    GOLD = "gold", "Gold"
+    REPEAT = "repeat", "Repeat"
+
+
+class Item(models.Model):
+    """One text. Line breaks are stored as \\n, so that offsets count the same here and in a browser."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="items")
+    external_id = models.CharField(max_length=200, help_text="The team's own id; made from the row when missing.")
+    text = models.TextField()
+    source = models.CharField(max_length=200, blank=True)
+    language = models.CharField(max_length=35, blank=True)
+    target_group = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    kind = models.CharField(max_length=10, choices=ItemKind.choices, default=ItemKind.WORK, editable=False)
+    content_kinds = models.JSONField(
+        default=list, blank=True, help_text="What may upset in it, for example slurs; annotators may opt out of a kind."
+    )
+    priority = models.SmallIntegerField(default=0, help_text="Items with a higher one are handed out first.")
+    retired_at = models.DateTimeField(null=True, blank=True, help_text="Since when it is not handed out any more.")
+    overlap = models.PositiveSmallIntegerField(help_text="Annotators for this item; the project's unless changed.")
+    taken = models.PositiveSmallIntegerField(default=0, editable=False)  # held or finished; kept by a trigger
+    finished = models.PositiveSmallIntegerField(default=0, editable=False)  # annotations; kept by a trigger
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProjectScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "external_id"], name="item_external_id_once"),
+            models.CheckConstraint(condition=Q(taken__lte=F("overlap")), name="item_taken_within_overlap"),
+            models.CheckConstraint(condition=Q(finished__lte=F("overlap")), name="item_finished_within_overlap"),
+        ]
+        indexes = [
+            # The queue: only items that still want somebody, in the order they are handed out.
+            models.Index(fields=["project", "id"], condition=Q(taken__lt=F("overlap")), name="item_queue"),
+            models.Index(fields=["project", "id"], name="item_by_project"),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+    def get_absolute_url(self) -> str:
+        return reverse("annotation:item", args=[self.pk])
