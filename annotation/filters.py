@@ -4,7 +4,8 @@ import django_filters
 from django import forms
 from django.db.models import F, Q, QuerySet
 
-from annotation.models import Annotation, Export, Item, ItemImport, Pair, PairStatus, Project
+from annotation.events import ACTIONS
+from annotation.models import Annotation, Event, Export, GuidelinesVersion, Item, ItemImport, Pair, PairStatus, Project
 
 
 def label_choices(project: Project) -> list:
@@ -93,6 +94,23 @@ class AnnotationFilter(ProjectFilterSet):
     class Meta:
         model = Annotation
         fields: list[str] = []
+
+
+class EventFilter(ProjectFilterSet):
+    action = django_filters.ChoiceFilter(choices=lambda: ACTIONS.items(), label="What", empty_label="Anything")
+    actor = django_filters.CharFilter(field_name="actor__username", label="Username")
+    text = django_filters.CharFilter(field_name="item__external_id", label="Text's id")
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+
+    class Meta:
+        model = Event
+        fields: list[str] = []
+
+
+class GuidelinesFilter(ProjectFilterSet):
+    class Meta:
+        model = GuidelinesVersion
+        fields = ["number"]
 
 
 class ImportFilter(ProjectFilterSet):

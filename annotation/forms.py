@@ -8,7 +8,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
 from annotation import exports
 from annotation.filters import label_choices, parse_label
-from annotation.models import PairStatus, Project, Role
+from annotation.models import PairStatus, Project, Role, Scale
 
 
 def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -46,6 +46,16 @@ class DimensionForm(forms.Form):
         help_text="2 to 9 names, lowest first, separated by commas.",
     )
 
+    scale = forms.ChoiceField(
+        choices=[(Scale.ORDINAL, "in this order"), (Scale.NOMINAL, "in no order")],
+        initial=Scale.ORDINAL,
+        required=False,
+    )
+
+    def has_changed(self) -> bool:
+        """The empty row for one more dimension stays empty whatever its select says."""
+        return bool({*self.changed_data} - {"scale"})
+
     def clean_levels(self) -> list[str]:
         return [level.strip() for level in self.cleaned_data["levels"].split(",") if level.strip()]
 
@@ -53,12 +63,9 @@ class DimensionForm(forms.Form):
 DimensionFormSet = forms.formset_factory(DimensionForm, extra=1, can_delete=True, max_num=40)
 
 
-def dimension_values(dimensions) -> list[dict[str, str]]:
+def dimension_values(dimensions) -> list[dict[str, Any]]:
     """Initial data of the formset."""
-    return [
-        {"key": dimension["key"], "name": dimension["name"], "levels": ", ".join(dimension["levels"])}
-        for dimension in dimensions
-    ]
+    return [dimension | {"levels": ", ".join(dimension["levels"])} for dimension in dimensions]
 
 
 def wanted_dimensions(formset) -> list[dict[str, Any]]:
@@ -68,6 +75,7 @@ def wanted_dimensions(formset) -> list[dict[str, Any]]:
             "key": form.cleaned_data["key"],
             "name": form.cleaned_data["name"],
             "levels": form.cleaned_data["levels"],
+            "scale": form.cleaned_data["scale"],
         }
         for form in formset
         if form.cleaned_data.get("name") and not form.cleaned_data.get("DELETE")

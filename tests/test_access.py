@@ -15,7 +15,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from annotation import jobs, work
+from annotation import jobs, projects, work
 from annotation.jobs import JobStatus
 from annotation.models import Export, ItemImport, Pair, Role
 from evaluation import reports, studies
@@ -71,6 +71,9 @@ PAGES: dict[str, Rule] = {
     "annotation:edit-project": page({LEAD}, "project"),
     "annotation:members": page({LEAD}, "project"),
     "annotation:member": page({LEAD}, "project", user_pk="annotator"),
+    "annotation:guidelines": page(MEMBERS, "project"),
+    "annotation:guidelines-preview": page(EVERYBODY),
+    "annotation:log": page({LEAD}, "project"),
     "annotation:items": page({LEAD}, "project"),
     "annotation:item": page({LEAD}, "item"),
     "annotation:settle-now": page({LEAD}, "item"),
@@ -162,6 +165,10 @@ API: dict[str, Rule] = {
     "POST project-members": api({LEAD}, "project"),
     "PUT project-member": api({LEAD}, "project", user_id="annotator"),
     "DELETE project-member": api({LEAD}, "project", user_id="annotator"),
+    "GET event-list": api(EVERYBODY),
+    "GET event-detail": api({LEAD}, "event"),
+    "GET guidelines-list": api(EVERYBODY),
+    "GET guidelines-detail": api(MEMBERS, "guidelines"),
     "GET item-list": api(EVERYBODY),
     "GET item-detail": api({LEAD}, "item"),
     "POST item-settle": api({LEAD}, "item"),
@@ -283,6 +290,8 @@ def world(settings, tmp_path):
     elsewhere = ProjectFactory(lead=people[STRANGER], trainer=people[STRANGER], annotator=people[STRANGER])
     studies.start(make_study(project=elsewhere, lead=people[STRANGER], reviewers=[people[STRANGER]]))
     made = {"project": project, "people": people, **people}
+    projects.change(project, by=people[LEAD], guidelines="Be fair.")
+    made["event"], made["guidelines"] = project.events.first(), project.guidelines_versions.first()
 
     ItemFactory.create_batch(3, project=project)
     finished = work.next_assignment(people[ANNOTATOR], project)
