@@ -444,3 +444,21 @@ def test_nobody_reaches_the_admin_site_without_being_staff(world):
     for person in EVERYBODY:
         client.force_login(world["people"][person])
         assert client.get(reverse("admin:index")).status_code == 302
+
+
+FILTERS = ("project", "dataset", "recipe", "system", "study", "item")
+
+
+def test_filters_tell_a_foreign_id_from_none_by_nothing(world, client):
+    """A list filtered by an id answers an empty list whether the row is another team's or nobody's."""
+    client.force_login(world["people"][STRANGER])
+    lists = [name for key, name, method, parameters in routes() if name.endswith("-list") and method == "get"]
+    assert len(lists) > 10
+    for name in lists:
+        for field in FILTERS:
+            foreign = world.get(field) or world["project"]
+            for pk in (foreign.pk, 999_999):
+                answer = client.get(reverse(name), {field: pk})
+                assert answer.status_code == 200, (name, field, answer.content)
+                if field == "project" and name != "api:project-list":
+                    assert answer.json()["results"] == [], (name, pk)
