@@ -14,8 +14,10 @@ from annotation.models.projects import (
     ProjectScopedQuerySet,
     Role,
     Scale,
+    VotedRewrites,
     default_dimensions,
 )
+from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -45,8 +47,12 @@ __all__ = [
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
     "RejectedRow",
+    "Rewrite",
+    "RewriteVote",
     "Role",
     "Scale",
+    "VoteState",
+    "VotedRewrites",
     "default_dimensions",
     "upload_path",
 ]
