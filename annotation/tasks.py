@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import exports, imports, jobs, pairs, work
-from annotation.models import Export, ItemImport
+from annotation import exports, imports, jobs, pairs, votes, work
+from annotation.models import Export, ItemImport, PairRefresh
 
 
 @shared_task(name="annotation.execute_import")
@@ -16,9 +16,9 @@ def execute_export(pk: int) -> None:
     jobs.execute(Export.objects, pk, exports.run)
 
 
-@shared_task(name="annotation.propose_complete")
-def propose_complete(project_id: int) -> None:
-    pairs.propose_complete(project_id)
+@shared_task(name="annotation.execute_pair_refresh")
+def execute_pair_refresh(pk: int) -> None:
+    jobs.execute(PairRefresh.objects, pk, pairs.refresh)
 
 
 @shared_task(name="annotation.requeue_silent_jobs")
@@ -29,6 +29,7 @@ def requeue_silent_jobs() -> None:
 @shared_task(name="annotation.expire_leases")
 def expire_leases() -> None:
     work.expire_leases()
+    votes.expire_leases()
 
 
-jobs.TASKS.update({ItemImport: execute_import, Export: execute_export})
+jobs.TASKS.update({ItemImport: execute_import, Export: execute_export, PairRefresh: execute_pair_refresh})

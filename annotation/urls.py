@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import annotate, items, jobs, pairs, projects, record
+from annotation.views import annotate, items, jobs, pairs, projects, record, votes
 
 app_name = "annotation"
 urlpatterns = [
@@ -40,4 +40,9 @@ urlpatterns = [
     path("assignments/<int:pk>/skip/", annotate.skip, name="skip"),
     path("projects/<int:pk>/annotate/back/", annotate.back, name="back"),
     path("annotations/<int:pk>/", annotate.revise, name="revise"),
+    # Voters
+    path("projects/<int:pk>/votes/", votes.next_vote, name="votes"),
+    path("projects/<int:pk>/votes/back/", votes.back, name="vote-back"),
+    path("votes/<int:pk>/", votes.vote, name="vote"),
+    path("votes/<int:pk>/draft/", votes.draft, name="vote-draft"),
 ]

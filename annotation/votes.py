@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from annotation import validators
@@ -29,8 +29,8 @@ SAMPLE = 40
 EXPIRY_LOCK = 7_361_402
 
 # What is to be voted on, of the items given: the rewrite that the pair proposes, and with "every" all that annotators
-# wrote. A lead who wrote the proposal themselves is an author too.
-WANTED = """
+# wrote.
+ASK = """
 WITH wanted AS (
     SELECT pair.item_id, pair.project_id, written.text, project.votes_per_rewrite AS votes
     FROM annotation_pair pair
@@ -51,25 +51,17 @@ WITH wanted AS (
         WHERE item_id = wanted.item_id AND rewrite = wanted.text
     ) AS authors
     FROM wanted
+), asked AS (
+    INSERT INTO annotation_rewrite (project_id, item_id, text, authors, open, wanted, created_at)
+    SELECT project_id, item_id, text, authors, true, votes, now() FROM authored ORDER BY item_id, md5(text)
+    ON CONFLICT (item_id, digest) DO UPDATE SET
+        open = true,
+        wanted = GREATEST(EXCLUDED.wanted, annotation_rewrite.taken),
+        authors = ARRAY(SELECT DISTINCT unnest(annotation_rewrite.authors || EXCLUDED.authors))
+    WHERE NOT annotation_rewrite.open
+        OR annotation_rewrite.wanted <> GREATEST(EXCLUDED.wanted, annotation_rewrite.taken)
+        OR NOT annotation_rewrite.authors @> EXCLUDED.authors
 )
-"""
-ASK = (
-    WANTED
-    + """
-INSERT INTO annotation_rewrite (project_id, item_id, text, authors, open, wanted, created_at)
-SELECT project_id, item_id, text, authors, true, votes, now() FROM authored ORDER BY item_id, md5(text)
-ON CONFLICT (item_id, digest) DO UPDATE SET
-    open = true,
-    wanted = GREATEST(EXCLUDED.wanted, annotation_rewrite.taken),
-    authors = ARRAY(SELECT DISTINCT unnest(annotation_rewrite.authors || EXCLUDED.authors))
-WHERE NOT annotation_rewrite.open
-    OR annotation_rewrite.wanted <> GREATEST(EXCLUDED.wanted, annotation_rewrite.taken)
-    OR NOT annotation_rewrite.authors @> EXCLUDED.authors
-"""
-)
-CLOSE = (
-    WANTED
-    + """
 UPDATE annotation_rewrite SET open = false
 WHERE id IN (
     SELECT id FROM annotation_rewrite rewrite
@@ -78,7 +70,6 @@ WHERE id IN (
     ORDER BY id FOR UPDATE
 )
 """
-)
 
 
 def ask(item_ids: Sequence[int]) -> None:
@@ -86,10 +77,16 @@ def ask(item_ids: Sequence[int]) -> None:
 
     Call it with the pairs locked, in the transaction that changed them.
     """
-    values = {"items": list(item_ids)}
     with connection.cursor() as cursor:
-        cursor.execute(ASK, values)
-        cursor.execute(CLOSE, values)
+        cursor.execute(ASK, {"items": list(item_ids)})
+
+
+# The votes on each rewrite of a queryset, as its `given`, oldest first.
+GIVEN = Prefetch(
+    "cast",
+    RewriteVote.objects.filter(state=VoteState.GIVEN).select_related("voter").order_by("pk"),
+    to_attr="given",
+)
 
 
 # Handing out
@@ -165,8 +162,11 @@ def _take(user, project: Project) -> RewriteVote | None:
     free = open_rewrites(project).exclude(authors__contains=[user.pk]).filter(~Exists(mine))
     annotated = Annotation.objects.filter(item=OuterRef("item_id"), annotator=user)
     rows = free.order_by("shuffle").annotate(annotated=Exists(annotated)).values_list("pk", "annotated")
-    # Everybody starts at a place of their own in the random order.
-    found = list(rows.filter(shuffle__gte=random.random())[:SAMPLE]) or list(rows[:SAMPLE])  # noqa: S311
+    # Everybody starts at a place of their own in the random order, and goes round.
+    start = random.random()  # noqa: S311
+    found = list(rows.filter(shuffle__gte=start)[:SAMPLE])
+    if len(found) < SAMPLE:
+        found += list(rows.filter(shuffle__lt=start)[: SAMPLE - len(found)])
     for pk, _ in sorted(found, key=lambda row: row[1]):
         rewrite = free.filter(pk=pk).select_for_update(skip_locked=True, of=("self",)).first()
         if rewrite is not None:

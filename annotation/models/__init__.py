@@ -1,5 +1,6 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.adjudication import PairRefresh
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
 from annotation.models.items import Item, ItemKind
@@ -42,6 +43,7 @@ __all__ = [
     "ItemKind",
     "Membership",
     "Pair",
+    "PairRefresh",
     "PairStatus",
     "Project",
     "ProjectQuerySet",
