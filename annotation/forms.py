@@ -25,6 +25,22 @@ class NameForm(forms.ModelForm):
 
 
 class ProjectForm(forms.ModelForm):
+    # The parts of the settings page; a field that no part names stands under "More".
+    SECTIONS = (
+        ("About", ("name", "guidelines", "content_warning")),
+        ("Handing out", ("overlap", "lease_minutes")),
+    )
+
+    def sections(self) -> list[dict[str, Any]]:
+        """The form's fields in parts: title, bound fields."""
+        named = {name for _, names in self.SECTIONS for name in names}
+        rest = tuple(name for name in self.fields if name not in named)
+        return [
+            {"title": title, "fields": [self[name] for name in names if name in self.fields]}
+            for title, names in (*self.SECTIONS, ("More", rest))
+            if names
+        ]
+
     class Meta:
         model = Project
         fields = ["name", "guidelines", "content_warning", "overlap", "lease_minutes"]
