@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import exports, imports, jobs, pairs, votes, work
-from annotation.models import Export, ItemImport, PairRefresh
+from annotation import consensus, exports, imports, jobs, pairs, votes, work
+from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh
 
 
 @shared_task(name="annotation.execute_import")
@@ -21,6 +21,11 @@ def execute_pair_refresh(pk: int) -> None:
     jobs.execute(PairRefresh.objects, pk, pairs.refresh)
 
 
+@shared_task(name="annotation.execute_consensus")
+def execute_consensus(pk: int) -> None:
+    jobs.execute(ConsensusRun.objects, pk, consensus.run)
+
+
 @shared_task(name="annotation.requeue_silent_jobs")
 def requeue_silent_jobs() -> None:
     jobs.requeue_silent()
@@ -32,4 +37,11 @@ def expire_leases() -> None:
     votes.expire_leases()
 
 
-jobs.TASKS.update({ItemImport: execute_import, Export: execute_export, PairRefresh: execute_pair_refresh})
+jobs.TASKS.update(
+    {
+        ItemImport: execute_import,
+        Export: execute_export,
+        PairRefresh: execute_pair_refresh,
+        ConsensusRun: execute_consensus,
+    }
+)
