@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import annotate, items, jobs, pairs, projects, record, votes
+from annotation.views import adjudication, annotate, items, jobs, pairs, projects, record, votes
 
 app_name = "annotation"
 urlpatterns = [
@@ -22,6 +22,7 @@ urlpatterns = [
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    path("projects/<int:pk>/pairs/rules/", adjudication.rules, name="rules"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
     path("imports/<int:pk>/", jobs.import_page, name="import"),

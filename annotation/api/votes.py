@@ -1,11 +1,12 @@
 """Votes on rewrites: a voter takes the next one and gives it; leads read what was voted on. Same rules as the pages."""
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from annotation import access, votes
+from annotation import access, vote_results, votes
 from annotation.access import ScopedAPI
 from annotation.filters import RewriteFilter
 from annotation.models import Rewrite, RewriteVote, Role
@@ -140,7 +141,21 @@ class RewriteViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin
     queryset = Rewrite.objects.prefetch_related(votes.GIVEN)
     serializer_class = RewriteSerializer
     filterset_class = RewriteFilter
-    roles = {"*": (Role.LEAD,)}
+    roles = {"results": (Role.LEAD, Role.TRAINER), "*": (Role.LEAD,)}
+
+    @extend_schema(
+        parameters=[OpenApiParameter("project", int, required=True)],
+        responses=OpenApiTypes.OBJECT,
+        filters=False,
+    )
+    @action(detail=False, methods=["get"], pagination_class=None, filter_backends=[])
+    def results(self, request):
+        """What a project's votes say: one object a question, with Fleiss' kappa. Percentages are from 0 to 100."""
+        wanted = request.query_params.get("project", "")
+        if not (wanted.isdecimal() and len(wanted) < 19):
+            raise serializers.ValidationError({"project": "Name the project by its id."})
+        project = access.project_for(request.user, int(wanted), *self.roles["results"])
+        return Response([vote_results.as_json(result) for result in vote_results.results(project)])
 
 
 def register(router) -> None:

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import jobs, pairs, projects, votes, work
+from annotation import jobs, pairs, projects, vote_results, votes, work
 from annotation.models import Assignment, Pair, PairRefresh, Rewrite, RewriteVote, Role, VoteState
 from tests.annotation.test_handout_concurrency import in_threads
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
@@ -532,3 +532,68 @@ def test_leads_read_every_vote_through_the_api(project, voter):
     client.force_login(project.memberships.get(role=Role.LEAD).user)
     (row,) = client.get("/api/rewrites/", {"project": project.pk, "failed": "true"}).json()["results"]
     assert (row["votes"], row["safe"], row["cast"][0]["voter"]) == (1, 0, voter.username)
+
+
+# What the votes say
+
+
+def tally(project, votes_given, **yes):
+    """A rewrite with these counts; keyword arguments are columns of Rewrite."""
+    counts = {"taken": votes_given, "votes": votes_given, "wanted": votes_given}
+    return Rewrite.objects.create(project=project, item=ItemFactory(project=project), text="x", **counts, **yes)
+
+
+@pytest.mark.django_db
+def test_kappa_of_the_votes_is_that_of_statsmodels_on_the_same_votes(project):
+    from statsmodels.stats.inter_rater import fleiss_kappa
+
+    chance = random.Random(3)
+    table = []
+    for _ in range(40):
+        answers = [(chance.random() < 0.7, chance.random() < 0.5) for _ in range(3)]
+        safe, meaning = sum(s for s, _ in answers), sum(m for _, m in answers)
+        table.append((safe, meaning, sum(s and m for s, m in answers)))
+        tally(project, 3, safe=safe, meaning=meaning, accepted=table[-1][2])
+    for column, result in enumerate(vote_results.results(project)):
+        yes = [row[column] for row in table]
+        assert result.kappa.estimate == pytest.approx(fleiss_kappa([[y, 3 - y] for y in yes]), abs=1e-9)
+        assert result.kappa.low < result.kappa.estimate < result.kappa.high and result.kappa.n_items == 40
+        assert (result.votes, result.yes) == (120, sum(yes))
+        assert (result.majority.n, result.majority.hits) == (40, sum(y >= 2 for y in yes))
+        assert result.majority.low < result.majority.percent < result.majority.high
+
+
+@pytest.mark.django_db
+def test_what_cannot_be_computed_says_why(project):
+    safe, *_ = vote_results.results(project)
+    assert (safe.votes, safe.percent, safe.kappa.estimate) == (0, None, None)
+    assert "0 rewrites with two or more votes" in safe.kappa.reason
+    for _ in range(12):
+        tally(project, 2, safe=2, meaning=1, accepted=1)
+    safe, meaning, _ = vote_results.results(project)
+    assert safe.kappa.estimate is None and "same level" in safe.kappa.reason
+    assert meaning.kappa.estimate == pytest.approx(-1)
+
+
+@pytest.mark.django_db
+def test_results_are_counted_in_one_query_however_many_rewrites(project, django_assert_num_queries):
+    for _ in range(15):
+        tally(project, 2, safe=1, meaning=2, accepted=1)
+    with django_assert_num_queries(1):
+        vote_results.results(project)
+
+
+@pytest.mark.django_db
+def test_the_results_are_on_the_leads_page_and_in_the_api(project):
+    for number in range(15):
+        tally(project, 2, safe=number % 3, meaning=2, accepted=number % 3)
+    client = Client()
+    client.force_login(project.memberships.get(role=Role.LEAD).user)
+    page = client.get(reverse("annotation:rules", args=[project.pk])).content.decode()
+    assert "50.0 %" in page and "15 of 30" in page
+    safe, *_ = client.get("/api/rewrites/results/", {"project": project.pk}).json()
+    assert (safe["question"], safe["votes"], safe["yes"], safe["majority_yes"]) == ("safe", 30, 15, 5)
+    assert client.get("/api/rewrites/results/").status_code == 400
+    stranger = Client()
+    stranger.force_login(UserFactory())
+    assert stranger.get("/api/rewrites/results/", {"project": project.pk}).status_code == 404
