@@ -16,6 +16,17 @@ from annotation.models.projects import (
     Scale,
     default_dimensions,
 )
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -27,10 +38,12 @@ from annotation.models.work import (
 __all__ = [
     "Annotation",
     "AnnotationRevision",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
     "GuidelinesVersion",
@@ -47,6 +60,13 @@ __all__ = [
     "RejectedRow",
     "Role",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
     "default_dimensions",
     "upload_path",
 ]
