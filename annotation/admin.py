@@ -10,7 +10,9 @@ from annotation.models import (
     Assignment,
     Dimension,
     Endpoint,
+    Event,
     Export,
+    GuidelinesVersion,
     Invitation,
     Item,
     ItemImport,
@@ -178,6 +180,22 @@ class ItemImportAdmin(ReadOnlyAdmin):
     list_filter = ("status", "file_format", "created_at")
     list_select_related = ("project", "created_by")
     exclude = ("file",)  # never served by URL
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor", "action", "subject", "project")
+    search_fields = ("actor__username", "subject", "project__name")
+    list_filter = ("action", "at")
+    list_select_related = ("actor", "project")
+
+
+@admin.register(GuidelinesVersion)
+class GuidelinesVersionAdmin(ReadOnlyAdmin):
+    list_display = ("project", "number", "created_by", "created_at")
+    search_fields = ("project__name", "created_by__username")
+    list_filter = ("created_at",)
+    list_select_related = ("project", "created_by")
 
 
 @admin.register(RejectedRow)

@@ -2,9 +2,12 @@
 
 import django_filters
 from django import forms
+from django.db import models
 from django.db.models import F, Q, QuerySet
+from django_filters import rest_framework as rest_filters
 
-from annotation.models import Annotation, Export, Item, ItemImport, Pair, PairStatus, Project
+from annotation.events import ACTIONS
+from annotation.models import Annotation, Event, Export, GuidelinesVersion, Item, ItemImport, Pair, PairStatus, Project
 
 
 def label_choices(project: Project) -> list:
@@ -30,6 +33,21 @@ class LabelFilter(django_filters.CharFilter):
 
     def filter(self, queryset: QuerySet, value: str) -> QuerySet:
         return queryset.filter(labels__contains=parse_label(value)) if value else queryset
+
+
+class IdFilterSet(rest_filters.FilterSet):
+    """Foreign keys are filtered by number. A choice would tell which rows of others exist: an id that there is not
+    gives an empty list, as a foreign one does.
+    """
+
+    FILTER_DEFAULTS = rest_filters.FilterSet.FILTER_DEFAULTS | {
+        models.ForeignKey: {"filter_class": django_filters.NumberFilter},
+        models.OneToOneField: {"filter_class": django_filters.NumberFilter},
+    }
+
+
+class FilterBackend(rest_filters.DjangoFilterBackend):
+    filterset_base = IdFilterSet
 
 
 class ProjectFilterSet(django_filters.FilterSet):
@@ -93,6 +111,23 @@ class AnnotationFilter(ProjectFilterSet):
     class Meta:
         model = Annotation
         fields: list[str] = []
+
+
+class EventFilter(ProjectFilterSet):
+    action = django_filters.ChoiceFilter(choices=lambda: ACTIONS.items(), label="What", empty_label="Anything")
+    actor = django_filters.CharFilter(field_name="actor__username", label="Username")
+    text = django_filters.CharFilter(field_name="item__external_id", label="Text's id")
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+
+    class Meta:
+        model = Event
+        fields: list[str] = []
+
+
+class GuidelinesFilter(ProjectFilterSet):
+    class Meta:
+        model = GuidelinesVersion
+        fields = ["number"]
 
 
 class ImportFilter(ProjectFilterSet):

@@ -8,7 +8,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
 from annotation import exports
 from annotation.filters import label_choices, parse_label
-from annotation.models import PairStatus, Project, Role
+from annotation.models import PairStatus, Project, Role, Scale
 
 
 def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -25,6 +25,22 @@ class NameForm(forms.ModelForm):
 
 
 class ProjectForm(forms.ModelForm):
+    # The parts of the settings page; a field that no part names stands under "More".
+    SECTIONS = (
+        ("About", ("name", "guidelines", "content_warning")),
+        ("Handing out", ("overlap", "lease_minutes")),
+    )
+
+    def sections(self) -> list[dict[str, Any]]:
+        """The form's fields in parts: title, bound fields."""
+        named = {name for _, names in self.SECTIONS for name in names}
+        rest = tuple(name for name in self.fields if name not in named)
+        return [
+            {"title": title, "fields": [self[name] for name in names if name in self.fields]}
+            for title, names in (*self.SECTIONS, ("More", rest))
+            if names
+        ]
+
     class Meta:
         model = Project
         fields = ["name", "guidelines", "content_warning", "overlap", "lease_minutes"]
@@ -46,6 +62,16 @@ class DimensionForm(forms.Form):
         help_text="2 to 9 names, lowest first, separated by commas.",
     )
 
+    scale = forms.ChoiceField(
+        choices=[(Scale.ORDINAL, "in this order"), (Scale.NOMINAL, "in no order")],
+        initial=Scale.ORDINAL,
+        required=False,
+    )
+
+    def has_changed(self) -> bool:
+        """The empty row for one more dimension stays empty whatever its select says."""
+        return bool({*self.changed_data} - {"scale"})
+
     def clean_levels(self) -> list[str]:
         return [level.strip() for level in self.cleaned_data["levels"].split(",") if level.strip()]
 
@@ -53,12 +79,9 @@ class DimensionForm(forms.Form):
 DimensionFormSet = forms.formset_factory(DimensionForm, extra=1, can_delete=True, max_num=40)
 
 
-def dimension_values(dimensions) -> list[dict[str, str]]:
+def dimension_values(dimensions) -> list[dict[str, Any]]:
     """Initial data of the formset."""
-    return [
-        {"key": dimension["key"], "name": dimension["name"], "levels": ", ".join(dimension["levels"])}
-        for dimension in dimensions
-    ]
+    return [dimension | {"levels": ", ".join(dimension["levels"])} for dimension in dimensions]
 
 
 def wanted_dimensions(formset) -> list[dict[str, Any]]:
@@ -68,6 +91,7 @@ def wanted_dimensions(formset) -> list[dict[str, Any]]:
             "key": form.cleaned_data["key"],
             "name": form.cleaned_data["name"],
             "levels": form.cleaned_data["levels"],
+            "scale": form.cleaned_data["scale"],
         }
         for form in formset
         if form.cleaned_data.get("name") and not form.cleaned_data.get("DELETE")

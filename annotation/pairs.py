@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from annotation import validators
+from annotation import events, validators
 from annotation.models import Annotation, Item, ItemKind, Pair, PairStatus
 
 MAX_REASON_LENGTH = 2_000
@@ -158,8 +158,9 @@ def approve(pair: Pair, user, *, version: int, rewrite: str, labels: dict[str, s
         errors["chosen"] = "The chosen rewrite is not one of this text's annotations."
     if errors:
         raise ValidationError(errors)
+    before = decision(locked)
     locked.rewrite, locked.labels, locked.chosen_id, locked.reason = rewrite, labels, chosen, ""
-    return _settle(locked, user, PairStatus.APPROVED)
+    return _settle(locked, user, PairStatus.APPROVED, before)
 
 
 @transaction.atomic
@@ -177,8 +178,9 @@ def reject(pair: Pair, user, *, version: int, reason: str) -> Pair:
         raise ValidationError(
             {"reason": f"The reason has {len(reason):,} characters; the limit is {MAX_REASON_LENGTH:,}."}
         )
+    before = decision(locked)
     locked.reason = reason.strip()
-    return _settle(locked, user, PairStatus.REJECTED)
+    return _settle(locked, user, PairStatus.REJECTED, before)
 
 
 @transaction.atomic
@@ -191,14 +193,28 @@ def reopen(pair: Pair, user, *, version: int) -> Pair:
     locked = _locked(pair)
     if locked.version != version or locked.status == PairStatus.PROPOSED:
         raise ChangedMeanwhile(locked)
+    before = decision(locked)
     locked.status, locked.reason, locked.settled_at = PairStatus.PROPOSED, "", None
     locked.version += 1
     locked.save()
+    _log(locked, user, "pair.reopened", before)
     return locked
 
 
+def decision(pair: Pair) -> dict[str, Any]:
+    """What a lead decides about a pair, for the log."""
+    return {name: getattr(pair, name) for name in ("status", "rewrite", "labels", "chosen_id", "reason")}
+
+
+def _log(pair: Pair, user, action: str, before: dict[str, Any]) -> None:
+    old, new = events.changes(before, decision(pair))
+    events.record(
+        pair.project_id, user, action, item=pair.item_id, subject=pair.item.external_id, before=old, after=new
+    )
+
+
 def _locked(pair: Pair) -> Pair:
-    return Pair.objects.select_for_update(of=("self",)).select_related("project", "settled_by").get(pk=pair.pk)
+    return Pair.objects.select_for_update(of=("self",)).select_related("project", "item", "settled_by").get(pk=pair.pk)
 
 
 def _unchanged(pair: Pair, version: int) -> Pair:
@@ -215,12 +231,13 @@ def _collect(errors: dict[str, Any], field: str, rule, *args, **kwargs) -> None:
         errors[field] = error.messages
 
 
-def _settle(pair: Pair, user, status: PairStatus) -> Pair:
+def _settle(pair: Pair, user, status: PairStatus, before: dict[str, Any]) -> Pair:
     pair.status, pair.settled_by, pair.settled_at = status, user, timezone.now()
     pair.version += 1
     pair.save()
     # Whoever settles has seen all of them; some may have come after the pair was proposed or imported.
     pair.annotations.set(Annotation.objects.filter(item_id=pair.item_id))
+    _log(pair, user, f"pair.{status}", before)
     return pair
 
 

@@ -16,12 +16,13 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.text import slugify
 
-from annotation import jobs, validators
+from annotation import events, jobs, validators
 from annotation.models import (
     Annotation,
     Assignment,
     AssignmentState,
     Dimension,
+    GuidelinesVersion,
     Invitation,
     Item,
     ItemKind,
@@ -29,6 +30,7 @@ from annotation.models import (
     Pair,
     Project,
     Role,
+    Scale,
     default_dimensions,
 )
 
@@ -59,12 +61,18 @@ def create(*, user, dimensions: Iterable[Mapping[str, Any]] | None = None, **val
     project.save()
     _set_dimensions(project, default_dimensions() if dimensions is None else dimensions)
     Membership.objects.create(project=project, user=user, role=Role.LEAD)
+    _new_guidelines(project, user)
+    events.record(project, user, "project.created", subject=project.name, after=settings_of(project))
     return project
 
 
 @transaction.atomic
-def change(project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None = None, **values: Any) -> Project:
+def change(
+    project: Project, *, by: Any = None, dimensions: Iterable[Mapping[str, Any]] | None = None, **values: Any
+) -> Project:
     """Change a project's fields and, when given, its dimensions: those not named any more are removed.
+
+    Changed guidelines become a new version; the log gets what was changed, by whom.
 
     A changed overlap holds for the items too: a lower one never goes below what an item already has, a
     higher one opens finished items again.
@@ -74,13 +82,21 @@ def change(project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None =
     """
     # The lock keeps an import from giving its items the overlap of before.
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    overlap = project.overlap
+    overlap, guidelines, before = project.overlap, project.guidelines, settings_of(project)
     for name, value in values.items():
         setattr(project, name, value)
     _check(project)
+    if project.guidelines != guidelines:
+        project.guidelines_version += 1
+        _new_guidelines(project, by or project.created_by)
+        numbers = ({"version": project.guidelines_version - 1}, {"version": project.guidelines_version})
+        events.record(project, by, "guidelines.changed", before=numbers[0], after=numbers[1])
     project.save()
     if dimensions is not None:
         _set_dimensions(project, dimensions)
+    old, new = events.changes(before, settings_of(project))
+    if new:
+        events.record(project, by, "project.changed", before=old, after=new)
     if project.overlap != overlap:
         Item.objects.filter(project=project, kind=ItemKind.WORK).exclude(
             overlap=Greatest(Value(project.overlap), F("taken"))
@@ -88,6 +104,20 @@ def change(project: Project, *, dimensions: Iterable[Mapping[str, Any]] | None =
     if project.overlap < overlap:
         transaction.on_commit(lambda: _propose_complete(project))
     return project
+
+
+def settings_of(project: Project) -> dict[str, Any]:
+    """What can be set on a project, for its log. The guidelines have versions of their own."""
+    left_out = {"id", "guidelines", "guidelines_version", "created_by", "created_at"}
+    values = {field.name: field.value_from_object(project) for field in project._meta.concrete_fields}
+    dimensions = project.dimensions.values("key", "name", "levels", "scale").order_by("position", "pk")
+    return {name: value for name, value in values.items() if name not in left_out} | {"dimensions": list(dimensions)}
+
+
+def _new_guidelines(project: Project, user) -> None:
+    GuidelinesVersion.objects.create(
+        project=project, number=project.guidelines_version, text=project.guidelines, created_by=user
+    )
 
 
 def _check(project: Project) -> None:
@@ -129,7 +159,7 @@ def _set_dimensions(project: Project, wanted: Iterable[Mapping[str, Any]]) -> No
         Dimension.objects.update_or_create(
             project=project,
             key=values["key"],
-            defaults={"name": values["name"], "levels": values["levels"], "position": position},
+            defaults={name: values[name] for name in ("name", "levels", "scale")} | {"position": position},
         )
 
 
@@ -151,10 +181,11 @@ def _clean_dimension(project: Project, values: dict[str, Any]) -> dict[str, Any]
         raise ValidationError({"dimensions": f"{key!r} is the name of another column; choose another key."})
     try:
         levels = validators.clean_levels(values.get("levels"))
-        Dimension(project=project, key=key, name=name, levels=levels).clean_fields(exclude=["project"])
+        scale = values.get("scale") or Scale.ORDINAL
+        Dimension(project=project, key=key, name=name, levels=levels, scale=scale).clean_fields(exclude=["project"])
     except ValidationError as error:
         raise ValidationError({"dimensions": [f"{name[:60]}: {text}" for text in error.messages]}) from None
-    return {"key": key, "name": name, "levels": levels}
+    return {"key": key, "name": name, "levels": levels, "scale": scale}
 
 
 def _used(project: Project, dimension: Dimension, level: str | None) -> str | None:
@@ -196,6 +227,7 @@ def add_member(project: Project, person: str, roles: Iterable[str], *, invited_b
         if Membership.objects.filter(project=project, user=user).exists():
             raise ValidationError({"person": f"{user} is a member already. Change the roles in the list instead."})
         Membership.objects.bulk_create(Membership(project=project, user=user, role=role) for role in roles)
+        _log_roles(project, invited_by, user, set(), roles)
     return user
 
 
@@ -253,7 +285,7 @@ def invitation_path(user, viewer) -> str | None:
 
 
 @transaction.atomic
-def set_roles(project: Project, user, roles: Iterable[str]) -> None:
+def set_roles(project: Project, user, roles: Iterable[str], by: Any = None) -> None:
     """Replace a member's roles. Without any, the person is no member any more; what they hold goes back.
 
     Raises:
@@ -262,6 +294,7 @@ def set_roles(project: Project, user, roles: Iterable[str]) -> None:
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two leads may not remove each other
     roles = set(roles) and _clean_roles(roles)
     members = Membership.objects.filter(project=project)
+    before = set(members.filter(user=user).values_list("role", flat=True))
     if Role.LEAD not in roles and not members.filter(role=Role.LEAD).exclude(user=user).exists():
         raise ValidationError({"roles": f"{user} is the project's last lead. Make somebody else lead first."})
     members.filter(user=user).exclude(role__in=roles).delete()
@@ -271,15 +304,28 @@ def set_roles(project: Project, user, roles: Iterable[str]) -> None:
     if Role.ANNOTATOR not in roles:
         held = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.HELD)
         held.update(state=AssignmentState.EXPIRED)
+    if before != roles:
+        _log_roles(project, by, user, before, roles)
 
 
-def remove_member(project: Project, user) -> None:
+def _log_roles(project: Project, by: Any, user, before: Iterable[str], after: Iterable[str]) -> None:
+    events.record(
+        project,
+        by,
+        "member.changed",
+        subject=user.get_username(),
+        before={"roles": sorted(before)},
+        after={"roles": sorted(after)},
+    )
+
+
+def remove_member(project: Project, user, by: Any = None) -> None:
     """Take all roles away; what the person annotated stays.
 
     Raises:
         ValidationError: the person is the last lead.
     """
-    set_roles(project, user, [])
+    set_roles(project, user, [], by)
 
 
 def _clean_roles(roles: Iterable[str]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import annotate, items, jobs, pairs, projects
+from annotation.views import annotate, items, jobs, pairs, projects, record
 
 app_name = "annotation"
 urlpatterns = [
@@ -12,6 +12,9 @@ urlpatterns = [
     path("projects/<int:pk>/edit/", projects.edit, name="edit-project"),
     path("projects/<int:pk>/members/", projects.members, name="members"),
     path("projects/<int:pk>/members/<int:user_pk>/", projects.member, name="member"),
+    path("projects/<int:pk>/guidelines/", record.guidelines, name="guidelines"),
+    path("projects/<int:pk>/log/", record.log, name="log"),
+    path("guidelines/preview/", record.preview, name="guidelines-preview"),
     # Texts
     path("projects/<int:pk>/items/", items.items, name="items"),
     path("items/<int:pk>/", items.item, name="item"),

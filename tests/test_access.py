@@ -15,7 +15,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from annotation import jobs, work
+from annotation import jobs, projects, work
 from annotation.jobs import JobStatus
 from annotation.models import Export, ItemImport, Pair, Role
 from evaluation import reports, studies
@@ -71,6 +71,9 @@ PAGES: dict[str, Rule] = {
     "annotation:edit-project": page({LEAD}, "project"),
     "annotation:members": page({LEAD}, "project"),
     "annotation:member": page({LEAD}, "project", user_pk="annotator"),
+    "annotation:guidelines": page(MEMBERS, "project"),
+    "annotation:guidelines-preview": page(EVERYBODY),
+    "annotation:log": page({LEAD}, "project"),
     "annotation:items": page({LEAD}, "project"),
     "annotation:item": page({LEAD}, "item"),
     "annotation:settle-now": page({LEAD}, "item"),
@@ -162,6 +165,10 @@ API: dict[str, Rule] = {
     "POST project-members": api({LEAD}, "project"),
     "PUT project-member": api({LEAD}, "project", user_id="annotator"),
     "DELETE project-member": api({LEAD}, "project", user_id="annotator"),
+    "GET event-list": api(EVERYBODY),
+    "GET event-detail": api({LEAD}, "event"),
+    "GET guidelines-list": api(EVERYBODY),
+    "GET guidelines-detail": api(MEMBERS, "guidelines"),
     "GET item-list": api(EVERYBODY),
     "GET item-detail": api({LEAD}, "item"),
     "POST item-settle": api({LEAD}, "item"),
@@ -283,6 +290,8 @@ def world(settings, tmp_path):
     elsewhere = ProjectFactory(lead=people[STRANGER], trainer=people[STRANGER], annotator=people[STRANGER])
     studies.start(make_study(project=elsewhere, lead=people[STRANGER], reviewers=[people[STRANGER]]))
     made = {"project": project, "people": people, **people}
+    projects.change(project, by=people[LEAD], guidelines="Be fair.")
+    made["event"], made["guidelines"] = project.events.first(), project.guidelines_versions.first()
 
     ItemFactory.create_batch(3, project=project)
     finished = work.next_assignment(people[ANNOTATOR], project)
@@ -435,3 +444,22 @@ def test_nobody_reaches_the_admin_site_without_being_staff(world):
     for person in EVERYBODY:
         client.force_login(world["people"][person])
         assert client.get(reverse("admin:index")).status_code == 302
+
+
+REFERENCES = ("project", "dataset", "recipe", "system", "study", "item")
+WITHOUT_PROJECT = {"api:project-list", "api:review-task-list"}
+
+
+def test_filters_tell_a_foreign_id_from_none_by_nothing(world, client):
+    """A list filtered by an id answers an empty list whether the row is another team's or nobody's."""
+    client.force_login(world["people"][STRANGER])
+    lists = {name for _, name, method, _ in routes() if name.endswith("-list") and method == "get"}
+    assert len(lists) > 10
+    for name in sorted(lists):
+        for reference in REFERENCES:
+            foreign = world.get(reference) or world["project"]
+            for pk in (foreign.pk, 999_999):
+                answer = client.get(reverse(name), {reference: pk})
+                assert answer.status_code == 200, (name, reference, answer.content)
+                if reference == "project" and name not in WITHOUT_PROJECT:
+                    assert answer.json()["results"] == [], (name, pk)

@@ -20,7 +20,7 @@ class DimensionSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Dimension
-        fields = ["key", "name", "levels"]
+        fields = ["key", "name", "levels", "scale"]
 
 
 class ProjectSerializer(serializers.ModelSerializer):
@@ -36,19 +36,20 @@ class ProjectSerializer(serializers.ModelSerializer):
             "id",
             "name",
             "guidelines",
+            "guidelines_version",
             "content_warning",
             "overlap",
             "lease_minutes",
             "dimensions",
             "created_at",
         ]
-        read_only_fields = ["id", "created_at"]
+        read_only_fields = ["id", "guidelines_version", "created_at"]
 
     def create(self, validated_data: dict[str, Any]) -> Project:
         return projects.create(user=self.context["request"].user, **validated_data)
 
     def update(self, instance: Project, validated_data: dict[str, Any]) -> Project:
-        projects.change(instance, **validated_data)
+        projects.change(instance, by=self.context["request"].user, **validated_data)
         return Project.objects.prefetch_related("dimensions").get(pk=instance.pk)
 
 
@@ -150,11 +151,11 @@ class ProjectViewSet(
         if user is None:
             raise Http404
         if request.method == "DELETE":
-            projects.remove_member(project, user)
+            projects.remove_member(project, user, request.user)
             return Response(status=204)
         serializer = RolesSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        projects.set_roles(project, user, serializer.validated_data["roles"])
+        projects.set_roles(project, user, serializer.validated_data["roles"], request.user)
         return self._member(project, user)
 
 

@@ -1,10 +1,14 @@
-"""What every page's frame needs: the main navigation of a project, by the viewer's roles."""
+"""What every page's frame needs: the main navigation of a project, by the viewer's roles; and the log in words."""
+
+import json
+from typing import Any
 
 from django import template
 from django.urls import reverse
 
 from annotation.access import roles_in
-from annotation.models import Role
+from annotation.events import ACTIONS
+from annotation.models import Event, Role
 
 register = template.Library()
 
@@ -34,3 +38,34 @@ def project_nav(context):
         own = [reverse(name, args=[project.pk]) for _, name, _ in NAVIGATION if name.startswith(f"{application}:")]
         here = own[0] if len(own) == 1 else None
     return {"entries": entries, "here": here}
+
+
+@register.filter
+def action_words(event: Event) -> str:
+    """What an event was, as a verb with its object."""
+    return ACTIONS.get(event.action, event.action)
+
+
+@register.filter
+def differences(event: Event) -> list[dict[str, Any]]:
+    """What an event changed: name, before and after of each part, in words."""
+    names = dict.fromkeys([*event.before, *event.after])
+    return [
+        {
+            "name": name.removesuffix("_id").replace("_", " "),
+            "had_before": name in event.before,
+            "before": _words(event.before.get(name)),
+            "after": _words(event.after.get(name)),
+        }
+        for name in names
+    ]
+
+
+def _words(value: Any) -> str:
+    if value in (None, "", [], {}):
+        return "–"
+    if isinstance(value, list) and all(isinstance(part, (str, int)) for part in value):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict) and all(isinstance(part, (str, int, float)) for part in value.values()):
+        return ", ".join(f"{key}: {part}" for key, part in value.items())
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

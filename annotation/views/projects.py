@@ -112,11 +112,11 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     data = request.POST if request.method == "POST" else None
     # The form works on a copy, so that the page's frame shows the project as it is stored.
     form = ProjectForm(data, instance=Project.objects.get(pk=pk))
-    initial = dimension_values(project.dimensions.values("key", "name", "levels"))
+    initial = dimension_values(project.dimensions.values("key", "name", "levels", "scale"))
     formset = DimensionFormSet(data, initial=initial, prefix="dimensions")
     if data is not None and form.is_valid() and formset.is_valid():
         try:
-            projects.change(project, dimensions=wanted_dimensions(formset), **form.cleaned_data)
+            projects.change(project, by=request.user, dimensions=wanted_dimensions(formset), **form.cleaned_data)
         except ValidationError as error:
             show_errors(form, error)
         else:
@@ -164,12 +164,12 @@ def member(request: HttpRequest, pk: int, user_pk: int) -> HttpResponse:
     form = RolesForm(request.POST)
     try:
         if "remove" in request.POST:
-            projects.remove_member(project, user)
+            projects.remove_member(project, user, request.user)
             messages.success(request, f"{user} is no member any more. Their annotations stay.")
         elif not form.is_valid() or not form.cleaned_data["roles"]:
             raise ValidationError("Choose at least one role, or remove the member.")
         else:
-            projects.set_roles(project, user, form.cleaned_data["roles"])
+            projects.set_roles(project, user, form.cleaned_data["roles"], request.user)
             messages.success(request, f"The roles of {user} are saved.")
     except ValidationError as error:
         messages.error(request, error.messages[0])

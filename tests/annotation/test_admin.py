@@ -34,6 +34,7 @@ def fill():
     job = ItemImport.objects.create(project=project, created_by=user, file_name="a", file_format="csv")
     RejectedRow.objects.create(item_import=job, row=2, reason="Empty.")
     Export.objects.create(project=project, created_by=user, kind="pairs", file_format="csv")
+    projects.change(project, by=user, guidelines="Be fair.")
     projects.add_member(project, f"p{project.pk}@example.org", [Role.TRAINER], invited_by=user)
 
 
