@@ -8,7 +8,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -23,6 +23,7 @@ from rapidfuzz.distance import Levenshtein
 from annotation import events, suggesters, suggestion_prompts, validators
 from annotation.jobs import ACTIVE, JobError, LeaseLost, PutBack
 from annotation.models import (
+    Annotation,
     AnswerFormat,
     Assignment,
     Dimension,
@@ -499,15 +500,16 @@ def condition(item: Item, annotator_id: int) -> dict[str, Any]:
     }
 
 
-def shown(assignment: Assignment) -> dict[str, Any] | None:
-    """What the annotator of this assignment is shown: labels, rewrite, spans. None where there is nothing to show.
+def shown(row: Assignment | Annotation, dimensions: Iterable[Dimension]) -> dict[str, Any] | None:
+    """What the annotator of this assignment or annotation is shown: labels, rewrite, spans. None where it is nothing.
 
-    Labels whose dimension or level the project no longer has are left out.
+    Args:
+        dimensions: the project's. Labels whose dimension or level it no longer has are left out.
     """
-    if not assignment.suggestion_shown or assignment.suggestion is None:
+    if not row.suggestion_shown or row.suggestion is None:
         return None
-    suggestion = assignment.suggestion
-    levels = {dimension["key"]: dimension["levels"] for dimension in dimensions_now(assignment.project_id)}
+    suggestion = row.suggestion
+    levels = {dimension.key: dimension.levels for dimension in dimensions}
     labels = {key: level for key, level in suggestion.labels.items() if level in levels.get(key, ())}
     return {"labels": labels, "rewrite": suggestion.rewrite, "spans": suggestion.spans}
 
