@@ -39,8 +39,8 @@ from annotation.models import (
 )
 from annotation.suggesters import Answer, NoAnswer, Request, Source
 
-# Hidden gold and repeats get suggestions as work does, or their lack would give them away.
-KINDS = (ItemKind.WORK, ItemKind.GOLD, ItemKind.REPEAT)
+# Hidden gold gets suggestions as work does, or their lack would give it away. A repeat has those of its original.
+KINDS = (ItemKind.WORK, ItemKind.GOLD)
 MAX_TOKENS = 32_000
 OVERHEAD_TOKENS = 64  # what a server puts around a prompt
 BATCH = 100  # items fetched at a time
@@ -189,8 +189,7 @@ def switch(project: Project, user, on: bool) -> SuggestionSettings:
 
 def wanting(project_id: int, prompt: SuggestionPrompt, scope: str) -> QuerySet[Item]:
     """Items that a job of this scope asks for, in the order of their ids."""
-    items = Item.objects.filter(project=project_id, kind__in=KINDS, retired_at=None)
-    items = items.filter(Q(taken__lt=F("overlap")) | ~Q(kind=ItemKind.WORK))
+    items = Item.objects.filter(project=project_id, kind__in=KINDS, retired_at=None, taken__lt=F("overlap"))
     answers = Suggestion.objects.filter(item=OuterRef("pk"))
     if scope == SuggestionScope.AGAIN:
         done = answers.filter(prompt=prompt, status=SuggestionStatus.OK)
@@ -484,8 +483,9 @@ def condition(item: Item, annotator_id: int) -> dict[str, Any]:
 
     The assignment is written with them before anything is shown.
     """
+    texts = [item.pk] if item.repeat_of_id is None else [item.pk, item.repeat_of_id]
     found = (
-        Suggestion.objects.filter(item=item, status=SuggestionStatus.OK, project__suggestion_settings__is_on=True)
+        Suggestion.objects.filter(item__in=texts, status=SuggestionStatus.OK, project__suggestion_settings__is_on=True)
         .order_by("-pk")
         .values_list("pk", "project__suggestion_settings__seed", "project__suggestion_settings__withheld_percent")
         .first()

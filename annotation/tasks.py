@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import exports, imports, jobs, pairs, suggesters, suggestions, work
-from annotation.models import Export, ItemImport, SuggestionJob
+from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, work
+from annotation.models import ConsensusRun, Export, ItemImport, SuggestionJob
 
 
 @shared_task(name="annotation.execute_import")
@@ -32,6 +32,11 @@ def start_suggestions() -> None:
     suggestions.start_for_new_texts()
 
 
+@shared_task(name="annotation.execute_consensus")
+def execute_consensus(pk: int) -> None:
+    jobs.execute(ConsensusRun.objects, pk, consensus.run)
+
+
 @shared_task(name="annotation.propose_complete")
 def propose_complete(project_id: int) -> None:
     pairs.propose_complete(project_id)
@@ -47,4 +52,11 @@ def expire_leases() -> None:
     work.expire_leases()
 
 
-jobs.TASKS.update({ItemImport: execute_import, Export: execute_export, SuggestionJob: execute_suggestions})
+jobs.TASKS.update(
+    {
+        ItemImport: execute_import,
+        Export: execute_export,
+        ConsensusRun: execute_consensus,
+        SuggestionJob: execute_suggestions,
+    }
+)

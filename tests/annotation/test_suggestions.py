@@ -14,7 +14,7 @@ from annotation.models import Endpoint, Event, Item, ItemKind, Suggestion, Sugge
 from config.processes import wait_until
 from tests.annotation import chat_server
 from tests.annotation.chat_server import GOOD, answer, error, first, late
-from tests.factories import ItemFactory, ProjectFactory, UserFactory
+from tests.factories import EndpointFactory, ItemFactory, ProjectFactory, UserFactory, set_up_suggestions
 
 KEY = "sk-very-secret-key-93847"
 
@@ -41,14 +41,11 @@ def project(lead):
 
 
 def make_endpoint(server, **values) -> Endpoint:
-    values = {"name": "Local", "model": "tiny", "input_price": 1, "output_price": 2, "timeout_seconds": 5} | values
-    return Endpoint.objects.create(base_url=server.url, **values)
+    return EndpointFactory(base_url=server.url, **({"name": "Local", "timeout_seconds": 5} | values))
 
 
 def set_up(project, lead, server, *, endpoint=None, **values):
-    endpoint = endpoint or make_endpoint(server)
-    values = {"budget": Decimal("10"), "rate_per_minute": 60_000, "withheld_percent": 0} | values
-    return suggestions.change(project, lead, source=("endpoint", endpoint.pk), **values)
+    return set_up_suggestions(project, lead, endpoint or make_endpoint(server), **values)
 
 
 def ask(project, lead, scope="missing") -> SuggestionJob:
@@ -100,10 +97,9 @@ def test_settled_retired_and_practice_texts_are_not_asked_for_but_hidden_gold_is
     item(project, "retired", retired_at="2026-01-01T00:00Z")
     item(project, "practice", kind=ItemKind.PRACTICE)
     item(project, "gold", kind=ItemKind.GOLD)
-    item(project, "repeat", kind=ItemKind.REPEAT)
     set_up(project, lead, server)
     ask(project, lead)
-    assert sorted(server.asked) == ["gold", "open", "repeat"]
+    assert sorted(server.asked) == ["gold", "open"]
 
 
 @pytest.mark.parametrize(

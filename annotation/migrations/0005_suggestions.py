@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0003_foundations'),
+        ('annotation', '0004_known_answers'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
