@@ -1,6 +1,7 @@
-"""Who sees a suggestion: drawn at hand-out, recorded before anything is shown, and nothing leaks where it is withheld."""
+"""Who sees a suggestion: drawn at hand-out and recorded before anything is shown. Withheld ones leave no trace."""
 
 import json
+import re
 
 import pytest
 from django.urls import reverse
@@ -75,7 +76,7 @@ def test_the_record_counts_and_not_what_a_client_says(client, project, annotator
 def test_where_it_is_withheld_everything_is_as_where_there_is_none(client, project, annotator):
     """The same text once without a suggestion, once with one that is withheld: HTML and JSON differ in ids only."""
     client.force_login(annotator)
-    seen = []
+    seen: list[str] = []
     for number in range(2):
         Assignment.objects.all().delete()
         Item.objects.all().delete()
@@ -92,12 +93,9 @@ def test_where_it_is_withheld_everything_is_as_where_there_is_none(client, proje
             client.get(f"/api/assignments/{assignment.pk}/").json(),
             client.get("/api/assignments/").json()["results"],
         ]
-        text = json.dumps([page, part, answers]).replace(str(assignment.pk), "ID").replace(str(one.pk), "ID")
-        for name in ("csrfmiddlewaretoken", "X-CSRFToken"):
-            head, *rest = text.split(name)
-            text = name.join([head, *(piece[piece.index(">") :] for piece in rest)])
-        seen.append([piece for piece in text.split('"') if "T" not in piece or ":" not in piece])
-    assert PROPOSED not in str(seen)
+        text = re.sub(r"\b[A-Za-z0-9]{64}\b", "TOKEN", json.dumps([page, part, answers]))
+        seen.append(re.sub(r"\d+", "0", text))
+    assert PROPOSED not in seen[1]
     assert seen[0] == seen[1]
 
 
