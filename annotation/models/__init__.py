@@ -29,6 +29,17 @@ from annotation.models.projects import (
     VotedRewrites,
     default_dimensions,
 )
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
 from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.work import (
     Annotation,
@@ -42,6 +53,7 @@ __all__ = [
     "Annotation",
     "AnnotationRevision",
     "AnnotatorConsensus",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
@@ -50,6 +62,7 @@ __all__ = [
     "Control",
     "ControlPlan",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
     "Gold",
@@ -76,6 +89,13 @@ __all__ = [
     "Role",
     "RoundState",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
     "VoteState",
     "VotedRewrites",
     "default_dimensions",

@@ -1,6 +1,6 @@
 """Rewrites that other annotators judge.
 
-The counters on Rewrite are kept by a database trigger (migration 0005) and bounded by a check constraint, so that no
+The counters on Rewrite are kept by a database trigger (migration 0006) and bounded by a check constraint, so that no
 code path, however concurrent, collects more votes than were asked for, and nobody votes on what they wrote.
 """
 

@@ -56,7 +56,7 @@ DROP FUNCTION annotation_count_votes();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0004_known_answers'),
+        ('annotation', '0005_suggestions'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
