@@ -1,7 +1,19 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.adjudication import PairRefresh
+from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.gold import (
+    Control,
+    ControlPlan,
+    Gold,
+    PracticeAnswer,
+    PracticeRound,
+    PracticeStanding,
+    QualitySettings,
+    RoundState,
+)
 from annotation.models.items import Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
@@ -14,8 +26,21 @@ from annotation.models.projects import (
     ProjectScopedQuerySet,
     Role,
     Scale,
+    VotedRewrites,
     default_dimensions,
 )
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
+from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -27,26 +52,52 @@ from annotation.models.work import (
 __all__ = [
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorConsensus",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
+    "ConsensusMethod",
+    "ConsensusRun",
+    "Control",
+    "ControlPlan",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
+    "Gold",
     "GuidelinesVersion",
     "Invitation",
     "Item",
+    "ItemConsensus",
     "ItemImport",
     "ItemKind",
     "Membership",
     "Pair",
+    "PairRefresh",
     "PairStatus",
+    "PracticeAnswer",
+    "PracticeRound",
+    "PracticeStanding",
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "QualitySettings",
     "RejectedRow",
+    "Rewrite",
+    "RewriteVote",
     "Role",
+    "RoundState",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
+    "VoteState",
+    "VotedRewrites",
     "default_dimensions",
     "upload_path",
 ]
