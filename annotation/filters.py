@@ -7,7 +7,21 @@ from django.db.models import F, Q, QuerySet
 from django_filters import rest_framework as rest_filters
 
 from annotation.events import ACTIONS
-from annotation.models import Annotation, Event, Export, GuidelinesVersion, Item, ItemImport, Pair, PairStatus, Project
+from annotation.models import (
+    Annotation,
+    Event,
+    Export,
+    GuidelinesVersion,
+    Item,
+    ItemImport,
+    Pair,
+    PairStatus,
+    Project,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+)
 
 
 def label_choices(project: Project) -> list:
@@ -140,3 +154,30 @@ class ExportFilter(ProjectFilterSet):
     class Meta:
         model = Export
         fields = ["status", "kind"]
+
+
+class SuggestionFilter(ProjectFilterSet):
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+    prompt = django_filters.NumberFilter(field_name="prompt_id", label="Version of the prompt, by id")
+
+    class Meta:
+        model = Suggestion
+        fields = ["status"]
+
+
+class SuggestionPromptFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionPrompt
+        fields: list[str] = []
+
+
+class SuggestionJobFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionJob
+        fields = ["status"]
+
+
+class SuggestionReportFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionReport
+        fields = ["status"]

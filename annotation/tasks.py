@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, work
-from annotation.models import ConsensusRun, Export, ItemImport, SuggestionJob
+from annotation.models import ConsensusRun, Export, ItemImport, SuggestionJob, SuggestionReport
 
 
 @shared_task(name="annotation.execute_import")
@@ -25,6 +25,13 @@ def execute_suggestions(pk: int) -> None:
         jobs.send(suggester.task(), pk)
     else:
         jobs.execute(SuggestionJob.objects, pk, suggestions.run)
+
+
+@shared_task(name="annotation.execute_suggestion_report")
+def execute_suggestion_report(pk: int) -> None:
+    from annotation import suggestion_reports  # here, so that web processes load neither scipy nor matplotlib
+
+    jobs.execute(SuggestionReport.objects, pk, suggestion_reports.run)
 
 
 @shared_task(name="annotation.start_suggestions")
@@ -58,5 +65,6 @@ jobs.TASKS.update(
         Export: execute_export,
         ConsensusRun: execute_consensus,
         SuggestionJob: execute_suggestions,
+        SuggestionReport: execute_suggestion_report,
     }
 )

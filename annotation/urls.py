@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import annotate, items, jobs, pairs, projects, record
+from annotation.views import annotate, items, jobs, pairs, projects, record, suggestions
 
 app_name = "annotation"
 urlpatterns = [
@@ -22,6 +22,17 @@ urlpatterns = [
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    # Suggestions
+    path("projects/<int:pk>/suggestions/", suggestions.overview, name="suggestions"),
+    path("projects/<int:pk>/suggestions/settings/", suggestions.edit, name="suggestion-settings"),
+    path("projects/<int:pk>/suggestions/switch/", suggestions.switch, name="suggestion-switch"),
+    path("projects/<int:pk>/suggestions/start/", suggestions.start, name="suggestion-start"),
+    path("projects/<int:pk>/suggestions/answers/", suggestions.answers, name="suggestion-answers"),
+    path("projects/<int:pk>/suggestions/report/", suggestions.report, name="suggestion-report"),
+    path("suggestion-jobs/<int:pk>/progress/", suggestions.job_progress, name="suggestion-job-progress"),
+    path("suggestion-jobs/<int:pk>/cancel/", suggestions.job_cancel, name="suggestion-job-cancel"),
+    path("suggestion-reports/<int:pk>/progress/", suggestions.report_progress, name="suggestion-report-progress"),
+    path("suggestion-reports/<int:pk>/figure.svg", suggestions.report_figure, name="suggestion-report-figure"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
     path("imports/<int:pk>/", jobs.import_page, name="import"),
