@@ -164,8 +164,7 @@ def _room(item_id: int) -> bool:
 
 
 def _take(user, project: Project) -> Assignment | None:
-    if hidden := controls.next_control(user, project, _lease(project)):
-        return hidden
+    item = controls.next_control(user, project)
     mine = Assignment.objects.filter(project=project, annotator=user)
     wanting = Item.objects.filter(
         project=project, kind=ItemKind.WORK, retired_at=None, taken__lt=F("overlap")
@@ -173,7 +172,8 @@ def _take(user, project: Project) -> Assignment | None:
     free = wanting.filter(~Exists(mine.filter(item=OuterRef("pk"))))
     # Behind their last item nothing can be theirs, so that search need not look at what they have done.
     last = Coalesce(Subquery(mine.order_by("-item_id").values("item_id")[:1]), 0)
-    item = wanting.filter(pk__gt=last).select_for_update(skip_locked=True).first()
+    if item is None:
+        item = wanting.filter(pk__gt=last).select_for_update(skip_locked=True).first()
     if item is None:
         item = free.select_for_update(skip_locked=True).first()
     if item is None:
