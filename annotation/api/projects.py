@@ -75,7 +75,7 @@ class RolesSerializer(serializers.Serializer):
 
 
 ProgressSerializer = inline_serializer(
-    "ProjectProgress", {name: serializers.IntegerField() for name in projects.NO_PROGRESS}
+    "ProjectProgress", {name: serializers.IntegerField(allow_null=name == "complete") for name in projects.NO_PROGRESS}
 )
 USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
@@ -112,8 +112,11 @@ class ProjectViewSet(
     @extend_schema(responses=ProgressSerializer)
     @action(detail=True, methods=["get"])
     def progress(self, request, pk=None):
+        """How far the project is. Annotators are not told how many texts are complete."""
         project = self.get_object()
-        return Response(projects.progress([project.pk]).get(project.pk, projects.NO_PROGRESS))
+        held = access.require(request.user, project.pk, *Role.values)
+        progress = projects.progress([project.pk], for_annotators=not held & {Role.LEAD, Role.TRAINER})
+        return Response(progress.get(project.pk, projects.NO_PROGRESS))
 
     def _members(self, project: Project) -> list[dict[str, Any]]:
         rows = projects.people(project)

@@ -27,6 +27,17 @@ from annotation.models.projects import (
     Scale,
     default_dimensions,
 )
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -39,6 +50,7 @@ __all__ = [
     "Annotation",
     "AnnotationRevision",
     "AnnotatorConsensus",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
@@ -47,6 +59,7 @@ __all__ = [
     "Control",
     "ControlPlan",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
     "Gold",
@@ -70,6 +83,13 @@ __all__ = [
     "Role",
     "RoundState",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
     "default_dimensions",
     "upload_path",
 ]

@@ -319,11 +319,12 @@ def test_no_id_of_an_item_and_no_word_about_kinds_reaches_an_annotator(mixed, cl
 
 def test_every_submit_moves_what_an_annotator_can_count_by_one(mixed, project):
     """Progress, the day's count and the list of one's own work grow by one each time, whatever the text was."""
-    flat = sorted(
+    flat = [
         (json.loads(one["progress"])["finished_annotations"], kind, json.loads(one["progress"]))
         for kind, fetched in mixed.items()
         for one in fetched
-    )
+    ]
+    flat.sort(key=lambda row: row[0])
     finished = [number for number, *_ in flat]
     assert finished[:14] == list(range(1, 15))
     for _, _, progress in flat:
