@@ -1,7 +1,18 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.gold import (
+    Control,
+    ControlPlan,
+    Gold,
+    PracticeAnswer,
+    PracticeRound,
+    PracticeStanding,
+    QualitySettings,
+    RoundState,
+)
 from annotation.models.items import Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
@@ -16,6 +27,17 @@ from annotation.models.projects import (
     Scale,
     default_dimensions,
 )
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -27,26 +49,47 @@ from annotation.models.work import (
 __all__ = [
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorConsensus",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
+    "ConsensusMethod",
+    "ConsensusRun",
+    "Control",
+    "ControlPlan",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
+    "Gold",
     "GuidelinesVersion",
     "Invitation",
     "Item",
+    "ItemConsensus",
     "ItemImport",
     "ItemKind",
     "Membership",
     "Pair",
     "PairStatus",
+    "PracticeAnswer",
+    "PracticeRound",
+    "PracticeStanding",
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "QualitySettings",
     "RejectedRow",
     "Role",
+    "RoundState",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
     "default_dimensions",
     "upload_path",
 ]

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, drafts, pairs, work
+from annotation import access, controls, drafts, suggestions, work
 from annotation.models import Annotation, Assignment, Project, Role
 
 
@@ -187,7 +187,7 @@ def _assignment_task(request: HttpRequest, assignment: Assignment, content: dict
             "item": assignment.item,
             "has_draft": bool(assignment.draft),
         }
-        | _fields(assignment.item.project, content),
+        | _fields(assignment.item.project, content, assignment),
     }
 
 
@@ -195,7 +195,8 @@ def _annotation_task(
     request: HttpRequest, annotation: Annotation, content: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     change = drafts.change_of(annotation.assignment, annotation)
-    locked = pairs.settled(annotation.item)
+    locked = controls.settled(annotation)
+    shown = annotation.content() if locked else content or change or annotation.content()
     typed = (content or change) if locked else None
     return {
         "task": {
@@ -207,23 +208,36 @@ def _annotation_task(
             "has_draft": bool(change) and not locked,
             "locked": locked,
         }
-        | _fields(annotation.project, annotation.content() if locked else content or change or annotation.content()),
+        | _fields(annotation.project, shown, annotation),
         "typed": typed and typed | {"text": annotation.item.text},
     }
 
 
-def _fields(project: Project, content: dict[str, Any]) -> dict[str, Any]:
+def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotation) -> dict[str, Any]:
     labels = content.get("labels") or {}
+    dimensions = work.dimensions_of(project)
+    suggestion = suggestions.shown(row, dimensions)
+    suggested = suggestion["labels"] if suggestion else {}
+    if suggestion:
+        suggestion["named_labels"] = [(d.name, suggested[d.key]) for d in dimensions if d.key in suggested]
+        suggestion["labels_json"] = json.dumps(suggested)
+        suggestion["spans_json"] = json.dumps(suggestion["spans"])
     return {
+        "suggestion": suggestion,
         "dimensions": [
             {
                 "key": dimension.key,
                 "name": dimension.name,
                 "levels": [
-                    {"name": level, "checked": labels.get(dimension.key) == level} for level in dimension.levels
+                    {
+                        "name": level,
+                        "checked": labels.get(dimension.key) == level,
+                        "suggested": suggested.get(dimension.key) == level,
+                    }
+                    for level in dimension.levels
                 ],
             }
-            for dimension in work.dimensions_of(project)
+            for dimension in dimensions
         ],
         "spans_json": json.dumps(content.get("spans") or []),
         "groups_json": json.dumps(content.get("target_groups") or []),
