@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0005_suggestions'),
+        ('annotation', '0006_rewrite_votes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
