@@ -123,7 +123,7 @@ def test_a_draft_is_kept_and_shown_again(client, annotator, project):
     client.get(page_url(project))
     url = reverse("annotation:draft", args=[Assignment.objects.get().pk])
     body = {"labels": {"bias": "slight"}, "rewrite": "half a sent", "spans": [], "active_seconds": 3}
-    assert client.post(url, body, content_type="application/json").status_code == 204
+    assert client.post(url, body, content_type="application/json").json() == {"version": 1}
     html = client.get(page_url(project)).content.decode()
     assert "half a sent" in html
     assert 'name="label-bias" value="slight" checked' in html

@@ -198,7 +198,8 @@ def test_hidden_texts_give_no_pair_no_progress_and_no_count_of_levels(project, l
         "needed_annotations": 12,
     }
     assert Pair.objects.count() == 12 and not Pair.objects.exclude(item__kind="work").exists()
-    assert pairs.propose_complete(project.pk) == 0
+    with pytest.raises(ValidationError, match="give no pairs"):
+        pairs.propose_early(Item.objects.filter(kind="gold").first())
     assert projects.level_counts(project)[0]["total"] == 12
 
 
