@@ -17,6 +17,7 @@ from annotation.models import (
     Pair,
     PairStatus,
     Project,
+    Rewrite,
     Suggestion,
     SuggestionJob,
     SuggestionPrompt,
@@ -83,7 +84,7 @@ class ItemFilter(ProjectFilterSet):
 
     class Meta:
         model = Item
-        fields = ["external_id", "language", "source", "target_group"]
+        fields = ["external_id", "kind", "language", "source", "target_group"]
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(Q(text__icontains=value) | Q(external_id__icontains=value))
@@ -142,6 +143,19 @@ class GuidelinesFilter(ProjectFilterSet):
     class Meta:
         model = GuidelinesVersion
         fields = ["number"]
+
+
+class RewriteFilter(ProjectFilterSet):
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+    failed = django_filters.BooleanFilter(method="has_failed", label="Somebody voted against it")
+
+    class Meta:
+        model = Rewrite
+        fields = ["open"]
+
+    def has_failed(self, queryset: QuerySet, name: str, value: bool) -> QuerySet:
+        failed = Q(accepted__lt=F("votes"))
+        return queryset.filter(failed if value else ~failed)
 
 
 class ImportFilter(ProjectFilterSet):

@@ -1,5 +1,6 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.adjudication import PairRefresh
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
@@ -25,6 +26,7 @@ from annotation.models.projects import (
     ProjectScopedQuerySet,
     Role,
     Scale,
+    VotedRewrites,
     default_dimensions,
 )
 from annotation.models.suggestions import (
@@ -38,6 +40,7 @@ from annotation.models.suggestions import (
     SuggestionSettings,
     SuggestionStatus,
 )
+from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -71,6 +74,7 @@ __all__ = [
     "ItemKind",
     "Membership",
     "Pair",
+    "PairRefresh",
     "PairStatus",
     "PracticeAnswer",
     "PracticeRound",
@@ -80,6 +84,8 @@ __all__ = [
     "ProjectScopedQuerySet",
     "QualitySettings",
     "RejectedRow",
+    "Rewrite",
+    "RewriteVote",
     "Role",
     "RoundState",
     "Scale",
@@ -90,6 +96,8 @@ __all__ = [
     "SuggestionScope",
     "SuggestionSettings",
     "SuggestionStatus",
+    "VoteState",
+    "VotedRewrites",
     "default_dimensions",
     "upload_path",
 ]
