@@ -15,6 +15,7 @@ stands for "no data", and none draws from a global random generator.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,8 +82,8 @@ class _Table:
         """Levels in items that can be compared."""
         return int((self.counts[self.comparable].sum(axis=0) > 0).sum())
 
-    def result(self, estimate: float | None, **values) -> Estimate:
-        sizes = {"n_items": self.n_items, "n_ratings": self.n_ratings, "n_single": self.n_single}
+    def result(self, estimate: float | None, **values: Any) -> Estimate:
+        sizes: dict[str, Any] = {"n_items": self.n_items, "n_ratings": self.n_ratings, "n_single": self.n_single}
         return Estimate(estimate=estimate, **sizes, **values)
 
 
@@ -336,7 +337,7 @@ def cohen_kappa(confusion: ArrayLike, *, linear: bool = False, minimum: int = MI
     if table.ndim != 2 or table.shape[0] != table.shape[1]:
         raise ValueError(f"confusion must be square, got shape {table.shape}")
     n = int(table.sum())
-    sizes = {"n_items": n, "n_ratings": 2 * n}
+    sizes: dict[str, Any] = {"n_items": n, "n_ratings": 2 * n}
     if n < minimum:
         few = f"The two have annotated {_texts(n)} in common; at least {minimum} are needed."
         none = "The two have annotated no text in common."
@@ -398,7 +399,7 @@ def span_f1(
         if scores := [score for score in pairs if score is not None]:
             means.append(sum(scores) / len(scores))
             ratings += len(people)
-    sizes = {"n_items": len(means), "n_ratings": ratings, "n_single": single}
+    sizes: dict[str, Any] = {"n_items": len(means), "n_ratings": ratings, "n_single": single}
     if len(means) < minimum:
         few = f"Only {_texts(len(means))} with marks and two or more annotators; at least {minimum} are needed."
         none = "Nobody marked words in a text that two people annotated."
