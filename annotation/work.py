@@ -14,7 +14,7 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from annotation import pairs, validators
+from annotation import controls, pairs, practice, validators
 from annotation.models import (
     Annotation,
     AnnotationRevision,
@@ -113,7 +113,11 @@ def next_assignment(user, project: Project) -> Assignment | None:
 
     What the annotator held before (their lease ran out) comes first if it is still free, with its draft. Then the
     queue goes on after the last item they were given, so that the search does not walk over all they have done.
+
+    Raises:
+        practice.PracticeNeeded: the project's practice comes first.
     """
+    practice.check_passed(user, project)
     for attempt in range(3):
         try:
             with transaction.atomic():
@@ -160,6 +164,8 @@ def _room(item_id: int) -> bool:
 
 
 def _take(user, project: Project) -> Assignment | None:
+    if hidden := controls.next_control(user, project, _lease(project)):
+        return hidden
     mine = Assignment.objects.filter(project=project, annotator=user)
     wanting = Item.objects.filter(
         project=project, kind=ItemKind.WORK, retired_at=None, taken__lt=F("overlap")
@@ -292,7 +298,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     before = annotation.content()
     if cleaned == before:
         return annotation
-    if pairs.settled(annotation.item, lock=True):
+    if controls.settled(annotation, lock=True):
         raise ValidationError("The lead has settled this text; its annotations can no longer change.")
     if revision != annotation.revision:
         raise ValidationError(

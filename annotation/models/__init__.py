@@ -1,7 +1,18 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.gold import (
+    Control,
+    ControlPlan,
+    Gold,
+    PracticeAnswer,
+    PracticeRound,
+    PracticeStanding,
+    QualitySettings,
+    RoundState,
+)
 from annotation.models.items import Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
@@ -27,25 +38,37 @@ from annotation.models.work import (
 __all__ = [
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorConsensus",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
+    "ConsensusMethod",
+    "ConsensusRun",
+    "Control",
+    "ControlPlan",
     "Dimension",
     "Event",
     "Export",
+    "Gold",
     "GuidelinesVersion",
     "Invitation",
     "Item",
+    "ItemConsensus",
     "ItemImport",
     "ItemKind",
     "Membership",
     "Pair",
     "PairStatus",
+    "PracticeAnswer",
+    "PracticeRound",
+    "PracticeStanding",
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "QualitySettings",
     "RejectedRow",
     "Role",
+    "RoundState",
     "Scale",
     "default_dimensions",
     "upload_path",
