@@ -117,6 +117,7 @@ def _texts(count: int) -> str:
 
 ONE_LEVEL = "Everybody chose the same level for every text: without variation, agreement beyond chance is not defined."
 ALL_AGREE = "All annotators agree on every text, so no interval can be given."
+NO_ORDER = "AC2 needs levels that have an order."
 FEW_DIFFER = "Too few texts with differing annotations for an interval."
 
 
@@ -306,20 +307,36 @@ NAMES = {
 }
 
 
+def coefficient(
+    key: str, patterns: ArrayLike, multiplicity: ArrayLike, *, ordinal: bool, seed: Sequence[int], draws: int = DRAWS
+) -> Estimate:
+    """One coefficient of one dimension, by its key in NAMES. Alpha is ordinal where the levels have an order."""
+    match key:
+        case "percent":
+            return percent_agreement(patterns, multiplicity)
+        case "fleiss":
+            return fleiss_kappa(patterns, multiplicity)
+        case "alpha":
+            rng = np.random.default_rng(list(seed))
+            return krippendorff_alpha(patterns, multiplicity, ordinal=ordinal, rng=rng, draws=draws)
+        case "ac1":
+            return gwet_ac(patterns, multiplicity)
+        case "ac2" if ordinal:
+            return gwet_ac(patterns, multiplicity, ordinal=True)
+        case "ac2":
+            return _table(patterns, multiplicity).result(None, reason=NO_ORDER)
+    raise ValueError(f"there is no coefficient {key!r}")
+
+
 def coefficients(
     patterns: ArrayLike, multiplicity: ArrayLike, *, ordinal: bool, seed: Sequence[int], draws: int = DRAWS
 ) -> dict[str, Estimate]:
-    """Every coefficient of one dimension by the keys of NAMES; AC2, which needs an order, for ordinal ones only."""
-    rng = np.random.default_rng(list(seed))
-    found = {
-        "percent": percent_agreement(patterns, multiplicity),
-        "fleiss": fleiss_kappa(patterns, multiplicity),
-        "alpha": krippendorff_alpha(patterns, multiplicity, ordinal=ordinal, rng=rng, draws=draws),
-        "ac1": gwet_ac(patterns, multiplicity),
+    """Every coefficient of one dimension by the keys of NAMES; AC2 only where the levels have an order."""
+    return {
+        key: coefficient(key, patterns, multiplicity, ordinal=ordinal, seed=seed, draws=draws)
+        for key in NAMES
+        if ordinal or key != "ac2"
     }
-    if ordinal:
-        found["ac2"] = gwet_ac(patterns, multiplicity, ordinal=True)
-    return found
 
 
 # Two annotators

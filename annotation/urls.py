@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import annotate, items, jobs, pairs, projects, record
+from annotation.views import agreement, annotate, items, jobs, pairs, projects, record
 
 app_name = "annotation"
 urlpatterns = [
@@ -22,6 +22,11 @@ urlpatterns = [
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    # Agreement
+    path("projects/<int:pk>/agreement/", agreement.page, name="agreement"),
+    path("projects/<int:pk>/agreement/pairs/", agreement.pairs, name="agreement-pairs"),
+    path("projects/<int:pk>/agreement/table.<str:ending>", agreement.download, name="agreement-download"),
+    path("projects/<int:pk>/agreement/figures/<slug:name>.svg", agreement.figure, name="agreement-figure"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
     path("imports/<int:pk>/", jobs.import_page, name="import"),
