@@ -34,10 +34,9 @@ DEEPEST = 0.5  # opacity of the fullest cell: ink stays readable on it in both t
 
 
 def drift(report: dict[str, Any]) -> str:
-    """A coefficient over time with its 95 % intervals, one panel a dimension; "" where there is nothing to show."""
-    course = report["drift"]
-    rows = [row for row in course["dimensions"] if any(point["estimate"] is not None for point in row["points"])]
-    if not rows:
+    """A coefficient over time with its 95 % intervals, one panel a dimension; "" before there are two points."""
+    rows = report["drift"]["dimensions"]
+    if all(sum(point["estimate"] is not None for point in row["points"]) < 2 for row in rows):
         return ""
     with rc_context(STYLE):
         columns = min(2, len(rows))

@@ -113,7 +113,7 @@ def reading(found: dict[str, Estimate], dimension: Dimension, shares: list[float
     elif alpha.high is not None and alpha.high < TENTATIVE:
         said += " α is below 0.667 with its whole interval: one person’s label says too little; look at the guidelines."
     else:
-        said += " The interval of α reaches below 0.667: the labels may be too unreliable to build upon."
+        said += " The interval of α holds 0.667: too few texts to tell whether the labels can be relied upon."
     top = max((share or 0, level) for share, level in zip(shares, dimension.levels, strict=True))
     if ac1.estimate is not None and ac1.estimate - alpha.estimate > 0.2 and top[0] >= 0.75:
         said += (

@@ -15,6 +15,8 @@ from annotation.agreement_data import FILTERS, Filters
 from annotation.exports import csv_writer
 from annotation.models import Project, Role
 
+NO_COURSE = "A course over time needs two periods with enough texts."
+
 
 def _project(request: HttpRequest, pk: int) -> Project:
     return access.project_for(request.user, pk, Role.LEAD, Role.TRAINER)
@@ -153,7 +155,9 @@ def figure(request: HttpRequest, pk: int, name: str) -> HttpResponse:
         raise Http404("; ".join(error.messages)) from None
     source = ""
     if name == "drift":
-        source = agreement_figures.drift(report) or agreement_figures.nothing("No period has enough texts for a point.")
+        source = agreement_figures.drift(report) or agreement_figures.nothing(
+            "A course over time needs two periods with enough texts."
+        )
     elif row := next((row for row in report["dimensions"] if row["key"] == name and "confusion" in row), None):
         source = agreement_figures.confusion(row)
     if not source:
