@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import agreement, annotate, items, jobs, pairs, projects, record
+from annotation.views import adjudication, agreement, annotate, items, jobs, pairs, projects, record, votes
 
 app_name = "annotation"
 urlpatterns = [
@@ -27,6 +27,7 @@ urlpatterns = [
     path("projects/<int:pk>/agreement/pairs/", agreement.pairs, name="agreement-pairs"),
     path("projects/<int:pk>/agreement/table.<str:ending>", agreement.download, name="agreement-download"),
     path("projects/<int:pk>/agreement/figures/<slug:name>.svg", agreement.figure, name="agreement-figure"),
+    path("projects/<int:pk>/pairs/rules/", adjudication.rules, name="rules"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
     path("imports/<int:pk>/", jobs.import_page, name="import"),
@@ -45,4 +46,9 @@ urlpatterns = [
     path("assignments/<int:pk>/skip/", annotate.skip, name="skip"),
     path("projects/<int:pk>/annotate/back/", annotate.back, name="back"),
     path("annotations/<int:pk>/", annotate.revise, name="revise"),
+    # Voters
+    path("projects/<int:pk>/votes/", votes.next_vote, name="votes"),
+    path("projects/<int:pk>/votes/back/", votes.back, name="vote-back"),
+    path("votes/<int:pk>/", votes.vote, name="vote"),
+    path("votes/<int:pk>/draft/", votes.draft, name="vote-draft"),
 ]

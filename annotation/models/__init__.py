@@ -1,5 +1,6 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.adjudication import PairRefresh
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
@@ -25,8 +26,21 @@ from annotation.models.projects import (
     ProjectScopedQuerySet,
     Role,
     Scale,
+    VotedRewrites,
     default_dimensions,
 )
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
+from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -39,6 +53,7 @@ __all__ = [
     "Annotation",
     "AnnotationRevision",
     "AnnotatorConsensus",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
@@ -47,6 +62,7 @@ __all__ = [
     "Control",
     "ControlPlan",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
     "Gold",
@@ -58,6 +74,7 @@ __all__ = [
     "ItemKind",
     "Membership",
     "Pair",
+    "PairRefresh",
     "PairStatus",
     "PracticeAnswer",
     "PracticeRound",
@@ -67,9 +84,20 @@ __all__ = [
     "ProjectScopedQuerySet",
     "QualitySettings",
     "RejectedRow",
+    "Rewrite",
+    "RewriteVote",
     "Role",
     "RoundState",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
+    "VoteState",
+    "VotedRewrites",
     "default_dimensions",
     "upload_path",
 ]
