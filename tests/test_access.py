@@ -76,6 +76,7 @@ PAGES: dict[str, Rule] = {
     "annotation:log": page({LEAD}, "project"),
     "annotation:items": page({LEAD}, "project"),
     "annotation:item": page({LEAD}, "item"),
+    "annotation:change-item": page({LEAD}, "item"),
     "annotation:settle-now": page({LEAD}, "item"),
     "annotation:pairs": page(READERS, "project"),
     "annotation:pair": page(READERS, "pair"),

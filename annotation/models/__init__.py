@@ -2,7 +2,7 @@
 
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
-from annotation.models.items import Item, ItemKind
+from annotation.models.items import MAX_OVERLAP, MAX_PRIORITY, Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
     Dimension,
@@ -16,6 +16,8 @@ from annotation.models.projects import (
     Scale,
     default_dimensions,
 )
+from annotation.models.queue import QueuePlace, Reservation
+from annotation.models.wellbeing import AnnotatorChoices, Pause
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -25,8 +27,11 @@ from annotation.models.work import (
 )
 
 __all__ = [
+    "MAX_OVERLAP",
+    "MAX_PRIORITY",
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorChoices",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
@@ -41,10 +46,13 @@ __all__ = [
     "Membership",
     "Pair",
     "PairStatus",
+    "Pause",
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "QueuePlace",
     "RejectedRow",
+    "Reservation",
     "Role",
     "Scale",
     "default_dimensions",
