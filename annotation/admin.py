@@ -7,17 +7,27 @@ from django.contrib.auth.models import User
 from annotation.models import (
     Annotation,
     AnnotationRevision,
+    AnnotatorConsensus,
     Assignment,
+    ConsensusRun,
+    Control,
+    ControlPlan,
     Dimension,
     Event,
     Export,
+    Gold,
     GuidelinesVersion,
     Invitation,
     Item,
+    ItemConsensus,
     ItemImport,
     Membership,
     Pair,
+    PracticeAnswer,
+    PracticeRound,
+    PracticeStanding,
     Project,
+    QualitySettings,
     RejectedRow,
 )
 
@@ -207,3 +217,83 @@ class ExportAdmin(ReadOnlyAdmin):
     list_filter = ("status", "kind", "created_at")
     list_select_related = ("project", "created_by")
     exclude = ("file",)  # never served by URL
+
+
+@admin.register(Gold)
+class GoldAdmin(ReadOnlyAdmin):
+    list_display = ("item", "project", "labels", "created_by", "created_at")
+    search_fields = ("item__external_id", "item__text", "explanation")
+    list_filter = ("created_at",)
+    list_select_related = ("item", "project", "created_by")
+
+
+@admin.register(QualitySettings)
+class QualitySettingsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "practice", "pass_mark", "gold_every", "repeat_every")
+    search_fields = ("project__name",)
+    list_filter = ("practice",)
+    list_select_related = ("project",)
+
+
+@admin.register(PracticeStanding)
+class PracticeStandingAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "passed_at", "let_pass_by")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("passed_at",)
+    list_select_related = ("annotator", "project", "let_pass_by")
+
+
+@admin.register(PracticeRound)
+class PracticeRoundAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "number", "state", "score", "started_at")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("state", "started_at")
+    list_select_related = ("annotator", "project")
+
+
+@admin.register(PracticeAnswer)
+class PracticeAnswerAdmin(ReadOnlyAdmin):
+    list_display = ("item", "round", "position", "answered_at")
+    search_fields = ("item__external_id", "annotator__username")
+    list_filter = ("answered_at",)
+    list_select_related = ("item", "round__annotator")
+
+
+@admin.register(ControlPlan)
+class ControlPlanAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "handed", "gold_due", "repeat_due")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("gold_every",)
+    list_select_related = ("annotator", "project")
+
+
+@admin.register(Control)
+class ControlAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "kind", "place", "seed")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("kind",)
+    list_select_related = ("annotator", "project")
+
+
+@admin.register(ConsensusRun)
+class ConsensusRunAdmin(ReadOnlyAdmin):
+    list_display = ("project", "method", "status", "annotations", "created_by", "created_at")
+    search_fields = ("project__name", "created_by__username")
+    list_filter = ("status", "method", "created_at")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(ItemConsensus)
+class ItemConsensusAdmin(ReadOnlyAdmin):
+    list_display = ("item", "labels", "confidence", "annotations")
+    search_fields = ("item__external_id",)
+    list_filter = ("run__method",)
+    list_select_related = ("item",)
+
+
+@admin.register(AnnotatorConsensus)
+class AnnotatorConsensusAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "dimension", "accuracy", "annotations")
+    search_fields = ("annotator__username", "dimension")
+    list_filter = ("run__method",)
+    list_select_related = ("annotator",)

@@ -20,6 +20,14 @@ ACTIONS: dict[str, str] = {
     "item.more_annotators": "asked for more annotators",
     "item.reserved": "named the people for a text",
     "item.content_kinds": "said what a text contains",
+    "gold.made": "gave a text a known answer",
+    "gold.changed": "changed a known answer",
+    "gold.removed": "took a known answer out of use",
+    "gold.restored": "brought a known answer back",
+    "quality.changed": "changed practice and hidden texts",
+    "practice.let_pass": "let somebody pass the practice",
+    "practice.reset": "reset somebody's practice",
+    "consensus.started": "had the consensus estimated",
 }
 
 

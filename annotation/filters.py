@@ -2,7 +2,9 @@
 
 import django_filters
 from django import forms
+from django.db import models
 from django.db.models import F, Q, QuerySet
+from django_filters import rest_framework as rest_filters
 
 from annotation.events import ACTIONS
 from annotation.models import Annotation, Event, Export, GuidelinesVersion, Item, ItemImport, Pair, PairStatus, Project
@@ -31,6 +33,21 @@ class LabelFilter(django_filters.CharFilter):
 
     def filter(self, queryset: QuerySet, value: str) -> QuerySet:
         return queryset.filter(labels__contains=parse_label(value)) if value else queryset
+
+
+class IdFilterSet(rest_filters.FilterSet):
+    """Foreign keys are filtered by number. A choice would tell which rows of others exist: an id that there is not
+    gives an empty list, as a foreign one does.
+    """
+
+    FILTER_DEFAULTS = rest_filters.FilterSet.FILTER_DEFAULTS | {
+        models.ForeignKey: {"filter_class": django_filters.NumberFilter},
+        models.OneToOneField: {"filter_class": django_filters.NumberFilter},
+    }
+
+
+class FilterBackend(rest_filters.DjangoFilterBackend):
+    filterset_base = IdFilterSet
 
 
 class ProjectFilterSet(django_filters.FilterSet):

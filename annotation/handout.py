@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from annotation.models import Item, ItemKind, Project, QueuePlace
 
-# The condition of the index `item_queue`.
-WAITING = Q(kind=ItemKind.WORK, retired_at=None, settled=False, taken__lt=F("overlap"))
+WANTED = Q(retired_at=None, settled=False, taken__lt=F("overlap"))
+WAITING = WANTED & Q(kind=ItemKind.WORK)  # the condition of the index `item_queue`
 _WAITING = "item.kind = 'work' AND item.retired_at IS NULL AND NOT item.settled AND item.taken < item.overlap"
 AT_ONCE = 16  # candidates looked up together; others may be taking the first ones
 BEGIN_AGAIN = timedelta(hours=1)

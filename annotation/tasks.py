@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import exports, imports, jobs, pairs, work
-from annotation.models import Export, ItemImport
+from annotation import consensus, exports, imports, jobs, pairs, work
+from annotation.models import ConsensusRun, Export, ItemImport
 
 
 @shared_task(name="annotation.execute_import")
@@ -14,6 +14,11 @@ def execute_import(pk: int) -> None:
 @shared_task(name="annotation.execute_export")
 def execute_export(pk: int) -> None:
     jobs.execute(Export.objects, pk, exports.run)
+
+
+@shared_task(name="annotation.execute_consensus")
+def execute_consensus(pk: int) -> None:
+    jobs.execute(ConsensusRun.objects, pk, consensus.run)
 
 
 @shared_task(name="annotation.propose_complete")
@@ -31,4 +36,4 @@ def expire_leases() -> None:
     work.expire_leases()
 
 
-jobs.TASKS.update({ItemImport: execute_import, Export: execute_export})
+jobs.TASKS.update({ItemImport: execute_import, Export: execute_export, ConsensusRun: execute_consensus})

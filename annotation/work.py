@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from annotation import handout, pairs, validators, wellbeing
+from annotation import controls, handout, pairs, practice, validators, wellbeing
 from annotation.models import (
     Annotation,
     AnnotationRevision,
@@ -117,9 +117,11 @@ def next_assignment(user, project: Project) -> Assignment | None:
     queue (annotation/handout.py).
 
     Raises:
+        practice.PracticeNeeded: the project's practice comes first.
         wellbeing.LimitReached: they hold nothing and have finished as many texts today as the project or they
             themselves allow.
     """
+    practice.check_passed(user, project)
     for attempt in range(3):
         try:
             with transaction.atomic():
@@ -170,13 +172,15 @@ def _resume(user, project: Project, declined: list[str]) -> Assignment | None:
 
 
 def free_for(user, declined: Sequence[str] = ()) -> QuerySet[Item]:
-    """Items that this person may take up again: waiting, not reserved for others, without what they declined."""
+    """Items that this person may take up again: wanted still, not reserved for others, without what they declined."""
     own = Reservation.objects.filter(item=OuterRef("pk"), user=user)
-    free = Item.objects.filter(handout.WAITING).filter(Q(reserved=False) | Exists(own))
+    free = Item.objects.filter(handout.WANTED).filter(Q(reserved=False) | Exists(own))
     return free.exclude(content_kinds__has_any_keys=list(declined)) if declined else free
 
 
 def _take(user, project: Project, declined: list[str]) -> Assignment | None:
+    if hidden := controls.next_control(user, project, _lease(project), declined):
+        return hidden
     item = handout.take_first(user, project, declined)
     if item is None:
         return None
@@ -323,7 +327,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     before = annotation.content()
     if cleaned == before:
         return annotation
-    if pairs.settled(annotation.item, lock=True):
+    if controls.settled(annotation, lock=True):
         raise ValidationError("The lead has settled this text; its annotations can no longer change.")
     if revision != annotation.revision:
         raise ValidationError(

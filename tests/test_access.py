@@ -445,3 +445,22 @@ def test_nobody_reaches_the_admin_site_without_being_staff(world):
     for person in EVERYBODY:
         client.force_login(world["people"][person])
         assert client.get(reverse("admin:index")).status_code == 302
+
+
+REFERENCES = ("project", "dataset", "recipe", "system", "study", "item")
+WITHOUT_PROJECT = {"api:project-list", "api:review-task-list"}
+
+
+def test_filters_tell_a_foreign_id_from_none_by_nothing(world, client):
+    """A list filtered by an id answers an empty list whether the row is another team's or nobody's."""
+    client.force_login(world["people"][STRANGER])
+    lists = {name for _, name, method, _ in routes() if name.endswith("-list") and method == "get"}
+    assert len(lists) > 10
+    for name in sorted(lists):
+        for reference in REFERENCES:
+            foreign = world.get(reference) or world["project"]
+            for pk in (foreign.pk, 999_999):
+                answer = client.get(reverse(name), {reference: pk})
+                assert answer.status_code == 200, (name, reference, answer.content)
+                if reference == "project" and name not in WITHOUT_PROJECT:
+                    assert answer.json()["results"] == [], (name, pk)

@@ -1,7 +1,18 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.gold import (
+    Control,
+    ControlPlan,
+    Gold,
+    PracticeAnswer,
+    PracticeRound,
+    PracticeStanding,
+    QualitySettings,
+    RoundState,
+)
 from annotation.models.items import MAX_OVERLAP, MAX_PRIORITY, Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
@@ -32,28 +43,40 @@ __all__ = [
     "Annotation",
     "AnnotationRevision",
     "AnnotatorChoices",
+    "AnnotatorConsensus",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
+    "ConsensusMethod",
+    "ConsensusRun",
+    "Control",
+    "ControlPlan",
     "Dimension",
     "Event",
     "Export",
+    "Gold",
     "GuidelinesVersion",
     "Invitation",
     "Item",
+    "ItemConsensus",
     "ItemImport",
     "ItemKind",
     "Membership",
     "Pair",
     "PairStatus",
     "Pause",
+    "PracticeAnswer",
+    "PracticeRound",
+    "PracticeStanding",
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "QualitySettings",
     "QueuePlace",
     "RejectedRow",
     "Reservation",
     "Role",
+    "RoundState",
     "Scale",
     "default_dimensions",
     "upload_path",

@@ -107,6 +107,10 @@ class Annotation(models.Model):
         indexes = [
             models.Index(fields=["project", "annotator", "-created_at"], name="annotation_by_person"),
             models.Index(fields=["project", "-id"], name="annotation_by_project"),
+            # What accuracy and self-consistency are computed from: few among many.
+            models.Index(
+                fields=["project", "kind", "annotator"], condition=~Q(kind="work"), name="annotation_controls"
+            ),
         ]
 
     def __str__(self) -> str:

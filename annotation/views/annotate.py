@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, pairs, wellbeing, work
+from annotation import access, controls, wellbeing, work
 from annotation.models import Annotation, Assignment, Project, Role
 
 
@@ -159,7 +159,7 @@ def _annotation_task(
             "action": reverse("annotation:revise", args=[annotation.pk]),
             "item": annotation.item,
             "annotation": annotation,
-            "locked": pairs.settled(annotation.item),
+            "locked": controls.settled(annotation),
         }
         | _fields(annotation.project, content or annotation.content()),
     }

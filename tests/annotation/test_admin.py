@@ -7,8 +7,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotation import projects, work
-from annotation.models import Annotation, AnnotationRevision, Export, ItemImport, Membership, RejectedRow, Role
+from annotation import consensus, gold, jobs, practice, projects, work
+from annotation.models import (
+    Annotation,
+    AnnotationRevision,
+    ConsensusRun,
+    Export,
+    ItemImport,
+    Membership,
+    RejectedRow,
+    Role,
+)
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +45,19 @@ def fill():
     Export.objects.create(project=project, created_by=user, kind="pairs", file_format="csv")
     projects.change(project, by=user, guidelines="Be fair.")
     projects.add_member(project, f"p{project.pk}@example.org", [Role.TRAINER], invited_by=user)
+    fill_known_answers(project, user)
+
+
+def fill_known_answers(project, user):
+    text = ItemFactory(project=project)
+    gold.create(project, user, kind="practice", text="<script>alert(1)</script>", labels={"bias": ["high"]})
+    gold.create(project, user, kind="gold", item=text, labels={"bias": ["high"]})
+    gold.change_settings(project, user, practice=True, gold_every=1)
+    practice.begin(user, project)
+    practice.let_pass(project, user, user)
+    work.next_assignment(user, project)
+    run = consensus.start(project, user)
+    jobs.execute(ConsensusRun.objects, run.pk, consensus.run)
 
 
 @pytest.mark.parametrize("model", MODELS)
