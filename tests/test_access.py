@@ -172,6 +172,8 @@ API: dict[str, Rule] = {
     "GET guidelines-detail": api(MEMBERS, "guidelines"),
     "GET item-list": api(EVERYBODY),
     "GET item-detail": api({LEAD}, "item"),
+    "POST item-decide": api({LEAD}, "item"),
+    "POST item-decide-many": api({LEAD}, body=with_project(items=[], decision="retire")),
     "POST item-settle": api({LEAD}, "item"),
     "GET annotation-list": api(EVERYBODY),
     "GET annotation-detail": api({LEAD, ANNOTATOR}, "annotation"),

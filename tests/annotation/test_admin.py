@@ -11,11 +11,15 @@ from annotation import consensus, gold, jobs, practice, projects, work
 from annotation.models import (
     Annotation,
     AnnotationRevision,
+    AnnotatorChoices,
     ConsensusRun,
     Export,
     ItemImport,
     Membership,
+    Pause,
+    QueuePlace,
     RejectedRow,
+    Reservation,
     Role,
 )
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
@@ -23,7 +27,9 @@ from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, User
 pytestmark = pytest.mark.django_db
 
 LABELS = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
-MODELS = list(apps.get_app_config("annotation").get_models())
+# What annotators choose for themselves, and when they rest, is for nobody else to look at.
+PRIVATE = {AnnotatorChoices, Pause, QueuePlace}
+MODELS = [model for model in apps.get_app_config("annotation").get_models() if model not in PRIVATE]
 
 
 @pytest.fixture
@@ -45,6 +51,7 @@ def fill():
     Export.objects.create(project=project, created_by=user, kind="pairs", file_format="csv")
     projects.change(project, by=user, guidelines="Be fair.")
     projects.add_member(project, f"p{project.pk}@example.org", [Role.TRAINER], invited_by=user)
+    Reservation.objects.create(project=project, item=annotation.item, user=user)
     fill_known_answers(project, user)
 
 
