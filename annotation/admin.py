@@ -13,6 +13,7 @@ from annotation.models import (
     Control,
     ControlPlan,
     Dimension,
+    Endpoint,
     Event,
     Export,
     Gold,
@@ -30,6 +31,11 @@ from annotation.models import (
     QualitySettings,
     RejectedRow,
     Reservation,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionSettings,
 )
 
 
@@ -229,6 +235,62 @@ class ExportAdmin(ReadOnlyAdmin):
     list_filter = ("status", "kind", "created_at")
     list_select_related = ("project", "created_by")
     exclude = ("file",)  # never served by URL
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(admin.ModelAdmin):
+    """Where suggestions may be asked for. Keys stay in the worker's environment; here is only the variable's name.
+
+    One that is not wanted any more is no longer offered; deleting it would orphan what it was asked.
+    """
+
+    list_display = ("name", "model", "base_url", "input_price", "output_price", "key_variable", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("name", "model", "base_url")
+
+    def has_delete_permission(self, request, obj=None) -> bool:
+        return False
+
+
+@admin.register(SuggestionPrompt)
+class SuggestionPromptAdmin(ReadOnlyAdmin):
+    list_display = ("number", "project", "source_name", "with_labels", "with_rewrite", "created_by", "created_at")
+    list_filter = ("source_kind", "created_at")
+    search_fields = ("project__name", "source_name", "template")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(SuggestionSettings)
+class SuggestionSettingsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "is_on", "prompt", "budget", "budget_tokens", "withheld_percent", "automatic")
+    list_filter = ("is_on", "automatic")
+    search_fields = ("project__name",)
+    list_select_related = ("project", "prompt")
+
+
+@admin.register(SuggestionJob)
+class SuggestionJobAdmin(ReadOnlyAdmin):
+    list_display = ("project", "prompt", "status", "scope", "done", "total", "budget_reached", "created_at")
+    list_filter = ("status", "scope", "created_at")
+    search_fields = ("project__name",)
+    list_select_related = ("project", "prompt")
+
+
+@admin.register(Suggestion)
+class SuggestionAdmin(ReadOnlyAdmin):
+    list_display = ("item", "status", "reason", "model", "input_tokens", "output_tokens", "cost", "seconds")
+    list_filter = ("status", "usage_known", "created_at")
+    search_fields = ("item__external_id", "reason", "model")
+    list_select_related = ("item",)
+
+
+@admin.register(SuggestionReport)
+class SuggestionReportAdmin(ReadOnlyAdmin):
+    list_display = ("project", "status", "created_by", "created_at")
+    list_filter = ("status", "created_at")
+    search_fields = ("project__name",)
+    list_select_related = ("project", "created_by")
+    exclude = ("figure",)
 
 
 @admin.register(Gold)

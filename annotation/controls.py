@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db.models import Exists, F, OuterRef, QuerySet
 
-from annotation import gold, pairs
+from annotation import gold, pairs, suggestions
 from annotation.models import (
     Annotation,
     Assignment,
@@ -48,7 +48,13 @@ def next_control(user, project: Project, lease_until: datetime, declined: Sequen
         if item is None:
             continue
         item.project = project
-        assignment = Assignment.objects.create(project=project, item=item, annotator=user, lease_until=lease_until)
+        assignment = Assignment.objects.create(
+            project=project,
+            item=item,
+            annotator=user,
+            lease_until=lease_until,
+            **suggestions.condition(item, user.pk),
+        )
         Control.objects.create(
             project=project, annotator=user, assignment=assignment, kind=kind, place=place, seed=settings.seed
         )

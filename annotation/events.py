@@ -20,6 +20,8 @@ ACTIONS: dict[str, str] = {
     "item.more_annotators": "asked for more annotators",
     "item.reserved": "named the people for a text",
     "item.content_kinds": "said what a text contains",
+    "suggestions.changed": "changed the suggestions' settings",
+    "suggestions.started": "asked for suggestions",
     "gold.made": "gave a text a known answer",
     "gold.changed": "changed a known answer",
     "gold.removed": "took a known answer out of use",

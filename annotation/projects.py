@@ -16,7 +16,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.text import slugify
 
-from annotation import events, jobs, validators, work
+from annotation import events, pairs, validators, work
 from annotation.models import (
     MAX_OVERLAP,
     Annotation,
@@ -106,8 +106,9 @@ def change(
         Item.objects.filter(project=project, kind=ItemKind.WORK).update(
             overlap=Greatest(wanted, F("taken")), lowered_to=held_above
         )
-    if project.overlap < overlap:
-        transaction.on_commit(lambda: _propose_complete(project))
+    asks = ("votes_per_rewrite", "voted_rewrites")
+    if project.overlap < overlap or any(getattr(project, name) != before[name] for name in asks):
+        pairs.refresh_later(project, by or project.created_by)
     return project
 
 
@@ -131,12 +132,6 @@ def _check(project: Project) -> None:
         raise ValidationError(
             {"guidelines": f"They have {len(project.guidelines):,} characters; the limit is {MAX_GUIDELINES:,}."}
         )
-
-
-def _propose_complete(project: Project) -> None:
-    from annotation import tasks
-
-    jobs.send(tasks.propose_complete, project.pk)
 
 
 # Dimensions
@@ -202,11 +197,11 @@ def _used(project: Project, dimension: Dimension, level: str | None) -> str | No
         used, what = Q(labels__contains={dimension.key: level}), f"{dimension.name}: the level {level!r}"
         imported = Q(imported_labels__contains={dimension.key: level})
     annotations = Annotation.objects.filter(used, project=project).count()
-    pairs = Pair.objects.filter(used | imported, project=project).count()
-    if not annotations and not pairs:
+    in_pairs = Pair.objects.filter(used | imported, project=project).count()
+    if not annotations and not in_pairs:
         return None
     return (
-        f"{what} is in use by {_number(annotations, 'annotation')} and {_number(pairs, 'pair')}, "
+        f"{what} is in use by {_number(annotations, 'annotation')} and {_number(in_pairs, 'pair')}, "
         "so it can be neither removed nor renamed."
     )
 

@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import consensus, exports, imports, jobs, pairs, work
-from annotation.models import ConsensusRun, Export, ItemImport
+from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, votes, work
+from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob
 
 
 @shared_task(name="annotation.execute_import")
@@ -16,14 +16,30 @@ def execute_export(pk: int) -> None:
     jobs.execute(Export.objects, pk, exports.run)
 
 
+@shared_task(name="annotation.execute_pair_refresh")
+def execute_pair_refresh(pk: int) -> None:
+    jobs.execute(PairRefresh.objects, pk, pairs.refresh)
+
+
+@shared_task(name="annotation.execute_suggestions")
+def execute_suggestions(pk: int) -> None:
+    """Here, or on the worker that the kind of source names."""
+    kind = SuggestionJob.objects.values_list("prompt__source_kind", flat=True).filter(pk=pk).first()
+    suggester = suggesters.KINDS.get(kind or "")
+    if suggester and suggester.task:
+        jobs.send(suggester.task(), pk)
+    else:
+        jobs.execute(SuggestionJob.objects, pk, suggestions.run)
+
+
+@shared_task(name="annotation.start_suggestions")
+def start_suggestions() -> None:
+    suggestions.start_for_new_texts()
+
+
 @shared_task(name="annotation.execute_consensus")
 def execute_consensus(pk: int) -> None:
     jobs.execute(ConsensusRun.objects, pk, consensus.run)
-
-
-@shared_task(name="annotation.propose_complete")
-def propose_complete(project_id: int) -> None:
-    pairs.propose_complete(project_id)
 
 
 @shared_task(name="annotation.requeue_silent_jobs")
@@ -34,6 +50,15 @@ def requeue_silent_jobs() -> None:
 @shared_task(name="annotation.expire_leases")
 def expire_leases() -> None:
     work.expire_leases()
+    votes.expire_leases()
 
 
-jobs.TASKS.update({ItemImport: execute_import, Export: execute_export, ConsensusRun: execute_consensus})
+jobs.TASKS.update(
+    {
+        ItemImport: execute_import,
+        Export: execute_export,
+        PairRefresh: execute_pair_refresh,
+        ConsensusRun: execute_consensus,
+        SuggestionJob: execute_suggestions,
+    }
+)

@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from annotation import controls, handout, pairs, practice, validators, wellbeing
+from annotation import controls, handout, pairs, practice, suggestions, validators, wellbeing
 from annotation.models import (
     Annotation,
     AnnotationRevision,
@@ -185,7 +185,13 @@ def _take(user, project: Project, declined: list[str]) -> Assignment | None:
     if item is None:
         return None
     item.project = project
-    return Assignment.objects.create(project=project, item=item, annotator=user, lease_until=_lease(project))
+    return Assignment.objects.create(
+        project=project,
+        item=item,
+        annotator=user,
+        lease_until=_lease(project),
+        **suggestions.condition(item, user.pk),
+    )
 
 
 def expire_leases(project: Project | None = None) -> int:
@@ -274,6 +280,9 @@ def _submit(user, pk: int, content: dict[str, Any]) -> Annotation:
         kind=item.kind,
         guidelines_version=item.project.guidelines_version,
         active_seconds=clean_seconds(content.get("active_seconds")),
+        suggestion=assignment.suggestion,
+        suggestion_shown=assignment.suggestion_shown,
+        suggestion_distance=suggestions.distance(cleaned["rewrite"], assignment.suggestion),
         **cleaned,
     )
     assignment.state, assignment.draft = AssignmentState.FINISHED, None
@@ -347,6 +356,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     annotation.guidelines_version = annotation.project.guidelines_version
     annotation.updated_at = timezone.now()
     annotation.active_seconds += clean_seconds(content.get("active_seconds"))
+    annotation.suggestion_distance = suggestions.distance(annotation.rewrite, annotation.suggestion)
     annotation.save()
     if annotation.kind == ItemKind.WORK and annotation.item.finished >= annotation.item.overlap:
         pairs.propose(annotation.item)

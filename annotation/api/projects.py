@@ -40,6 +40,8 @@ class ProjectSerializer(serializers.ModelSerializer):
             "content_warning",
             "overlap",
             "lease_minutes",
+            "votes_per_rewrite",
+            "voted_rewrites",
             "dimensions",
             "created_at",
         ]

@@ -1,5 +1,6 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.adjudication import PairRefresh
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
@@ -25,9 +26,22 @@ from annotation.models.projects import (
     ProjectScopedQuerySet,
     Role,
     Scale,
+    VotedRewrites,
     default_dimensions,
 )
 from annotation.models.queue import QueuePlace, Reservation
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
+from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.wellbeing import AnnotatorChoices, Pause
 from annotation.models.work import (
     Annotation,
@@ -44,6 +58,7 @@ __all__ = [
     "AnnotationRevision",
     "AnnotatorChoices",
     "AnnotatorConsensus",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
@@ -52,6 +67,7 @@ __all__ = [
     "Control",
     "ControlPlan",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
     "Gold",
@@ -63,6 +79,7 @@ __all__ = [
     "ItemKind",
     "Membership",
     "Pair",
+    "PairRefresh",
     "PairStatus",
     "Pause",
     "PracticeAnswer",
@@ -75,9 +92,20 @@ __all__ = [
     "QueuePlace",
     "RejectedRow",
     "Reservation",
+    "Rewrite",
+    "RewriteVote",
     "Role",
     "RoundState",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
+    "VoteState",
+    "VotedRewrites",
     "default_dimensions",
     "upload_path",
 ]

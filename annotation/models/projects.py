@@ -32,6 +32,11 @@ def default_severe_dimensions() -> list[str]:
     return ["toxicity", "harm", "bias"]
 
 
+class VotedRewrites(models.TextChoices):
+    PROPOSED = "proposed", "The proposed rewrite of each complete text"
+    EVERY = "every", "Every different rewrite of each complete text"
+
+
 class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user) -> "ProjectQuerySet":
         """Projects this person is a member of; an administrator sees all. Views start here."""
@@ -92,6 +97,14 @@ class Project(models.Model):
         default=0,
         validators=[MaxValueValidator(100_000)],
         help_text="How many severe ones among them; 0 for no limit.",
+    )
+    votes_per_rewrite = models.PositiveSmallIntegerField(
+        default=2,
+        validators=[MaxValueValidator(50)],
+        help_text="How many other annotators judge whether a rewrite is safe and keeps the meaning; 0 asks nobody.",
+    )
+    voted_rewrites = models.CharField(
+        max_length=10, choices=VotedRewrites.choices, default=VotedRewrites.PROPOSED, help_text="What is voted on."
     )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -1,9 +1,9 @@
 // The annotator's page. It puts together keys, marks, target groups, the word diff, undo and drafts.
 //
 // For scripts beside it: `redress:task` is sent to the document with the task as its detail once a text is in place (or
-// null when none is left), `redress:change` after every change. A task has setLabel(key, level), setRewrite(text),
-// setSpans(spans in code points), setGroups(names) and content(); what they change can be undone. Keys are added with
-// Redress.keys.add, announcements are made with Redress.say.
+// null when none is left), `redress:change` after every change. A task has setLabel(key, level), setLabels({key: level}),
+// setRewrite(text), setSpans(spans in code points), setGroups(names) and content(); what they change can be undone. Keys
+// are added with Redress.keys.add, announcements are made with Redress.say.
 (() => {
   "use strict";
 
@@ -75,6 +75,7 @@
     }
 
     setLabel(key, level) { this.change("labels", { ...this.get("labels"), [key]: level }); }
+    setLabels(labels) { this.change("labels", labels); }
     setSpans(spans) { this.change("spans", spans); }
     setGroups(groups) { this.change("target_groups", groups); }
     setRewrite(text) { this.change("rewrite", text); }

@@ -127,6 +127,8 @@ def settings_form(project=None, **values):
         "content_warning": "",
         "overlap": "2",
         "lease_minutes": "60",
+        "votes_per_rewrite": "2",
+        "voted_rewrites": "proposed",
         "dimensions-TOTAL_FORMS": str(len(rows) + 1),
         "dimensions-INITIAL_FORMS": str(len(rows)),
         f"dimensions-{len(rows)}-name": "",
@@ -145,6 +147,7 @@ def test_a_project_is_made_from_the_form_as_it_comes(client):
     client.force_login(UserFactory(is_superuser=True))
     text = page(client, "new-project")
     fields = re.findall(r'<input[^>]* name="([^"]+)"(?:[^>]* value="([^"]*)")?', text)
+    fields += re.findall(r'<select[^>]* name="([^"]+)".*?<option value="([^"]*)" selected', text, re.DOTALL)
     form = {name: html.unescape(value) for name, value in fields if "DELETE" not in name} | {"name": "First"}
     answer = client.post(url("new-project"), form)
     project = Project.objects.get()

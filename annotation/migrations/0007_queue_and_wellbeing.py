@@ -109,7 +109,7 @@ DROP FUNCTION annotation_place_in_queue();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0004_known_answers'),
+        ('annotation', '0006_rewrite_votes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
