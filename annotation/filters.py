@@ -95,7 +95,7 @@ class ItemFilter(ProjectFilterSet):
 
     class Meta:
         model = Item
-        fields = ["external_id", "language", "source", "target_group"]
+        fields = ["external_id", "kind", "language", "source", "target_group"]
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(Q(text__icontains=value) | Q(external_id__icontains=value))

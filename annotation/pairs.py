@@ -105,6 +105,8 @@ def propose_early(item: Item) -> Pair:
     Raises:
         ValidationError: nobody has annotated the item.
     """
+    if item.kind != ItemKind.WORK:
+        raise ValidationError("Practice, gold and repeated texts give no pairs.")
     existing = Pair.objects.filter(item=item).first()
     return existing or propose(item)
 

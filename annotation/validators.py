@@ -15,6 +15,10 @@ MAX_KIND_NAME = 60
 MAX_KIND_WARNING = 200
 
 
+class PreconditionNeeded(ValidationError):
+    """Nothing is wrong with what was sent: something else must be done first. `code` says to scripts what."""
+
+
 def normalise_text(text: str) -> str:
     """Line breaks as \\n. A browser does the same to what it shows, so offsets agree on both sides."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

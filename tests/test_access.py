@@ -167,6 +167,7 @@ API: dict[str, Rule] = {
     "PUT project-detail": api({LEAD}, "project"),
     "PATCH project-detail": api({LEAD}, "project"),
     "GET project-progress": api(MEMBERS, "project"),
+    "GET project-target-groups": api(MEMBERS, "project"),
     "GET project-members": api({LEAD}, "project"),
     "POST project-members": api({LEAD}, "project"),
     "PUT project-member": api({LEAD}, "project", user_id="annotator"),

@@ -109,7 +109,7 @@ DROP FUNCTION annotation_place_in_queue();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0006_rewrite_votes'),
+        ('annotation', '0007_drafts'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
