@@ -1,7 +1,16 @@
 """Every row of the application, one module a subject."""
 
 from annotation.models.events import Event
-from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.files import (
+    Export,
+    FileFormat,
+    ImportedAnnotation,
+    ImportStatus,
+    ItemImport,
+    RejectedRow,
+    Review,
+    upload_path,
+)
 from annotation.models.items import Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
@@ -33,7 +42,10 @@ __all__ = [
     "Dimension",
     "Event",
     "Export",
+    "FileFormat",
     "GuidelinesVersion",
+    "ImportStatus",
+    "ImportedAnnotation",
     "Invitation",
     "Item",
     "ItemImport",
@@ -45,6 +57,7 @@ __all__ = [
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
     "RejectedRow",
+    "Review",
     "Role",
     "Scale",
     "default_dimensions",
