@@ -7,18 +7,34 @@ from django.contrib.auth.models import User
 from annotation.models import (
     Annotation,
     AnnotationRevision,
+    AnnotatorConsensus,
     Assignment,
+    ConsensusRun,
+    Control,
+    ControlPlan,
     Dimension,
+    Endpoint,
     Event,
     Export,
+    Gold,
     GuidelinesVersion,
     Invitation,
     Item,
+    ItemConsensus,
     ItemImport,
     Membership,
     Pair,
+    PracticeAnswer,
+    PracticeRound,
+    PracticeStanding,
     Project,
+    QualitySettings,
     RejectedRow,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionSettings,
 )
 
 
@@ -207,3 +223,139 @@ class ExportAdmin(ReadOnlyAdmin):
     list_filter = ("status", "kind", "created_at")
     list_select_related = ("project", "created_by")
     exclude = ("file",)  # never served by URL
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(admin.ModelAdmin):
+    """Where suggestions may be asked for. Keys stay in the worker's environment; here is only the variable's name.
+
+    One that is not wanted any more is no longer offered; deleting it would orphan what it was asked.
+    """
+
+    list_display = ("name", "model", "base_url", "input_price", "output_price", "key_variable", "is_active")
+    list_filter = ("is_active",)
+    search_fields = ("name", "model", "base_url")
+
+    def has_delete_permission(self, request, obj=None) -> bool:
+        return False
+
+
+@admin.register(SuggestionPrompt)
+class SuggestionPromptAdmin(ReadOnlyAdmin):
+    list_display = ("number", "project", "source_name", "with_labels", "with_rewrite", "created_by", "created_at")
+    list_filter = ("source_kind", "created_at")
+    search_fields = ("project__name", "source_name", "template")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(SuggestionSettings)
+class SuggestionSettingsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "is_on", "prompt", "budget", "budget_tokens", "withheld_percent", "automatic")
+    list_filter = ("is_on", "automatic")
+    search_fields = ("project__name",)
+    list_select_related = ("project", "prompt")
+
+
+@admin.register(SuggestionJob)
+class SuggestionJobAdmin(ReadOnlyAdmin):
+    list_display = ("project", "prompt", "status", "scope", "done", "total", "budget_reached", "created_at")
+    list_filter = ("status", "scope", "created_at")
+    search_fields = ("project__name",)
+    list_select_related = ("project", "prompt")
+
+
+@admin.register(Suggestion)
+class SuggestionAdmin(ReadOnlyAdmin):
+    list_display = ("item", "status", "reason", "model", "input_tokens", "output_tokens", "cost", "seconds")
+    list_filter = ("status", "usage_known", "created_at")
+    search_fields = ("item__external_id", "reason", "model")
+    list_select_related = ("item",)
+
+
+@admin.register(SuggestionReport)
+class SuggestionReportAdmin(ReadOnlyAdmin):
+    list_display = ("project", "status", "created_by", "created_at")
+    list_filter = ("status", "created_at")
+    search_fields = ("project__name",)
+    list_select_related = ("project", "created_by")
+    exclude = ("figure",)
+
+
+@admin.register(Gold)
+class GoldAdmin(ReadOnlyAdmin):
+    list_display = ("item", "project", "labels", "created_by", "created_at")
+    search_fields = ("item__external_id", "item__text", "explanation")
+    list_filter = ("created_at",)
+    list_select_related = ("item", "project", "created_by")
+
+
+@admin.register(QualitySettings)
+class QualitySettingsAdmin(ReadOnlyAdmin):
+    list_display = ("project", "practice", "pass_mark", "gold_every", "repeat_every")
+    search_fields = ("project__name",)
+    list_filter = ("practice",)
+    list_select_related = ("project",)
+
+
+@admin.register(PracticeStanding)
+class PracticeStandingAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "passed_at", "let_pass_by")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("passed_at",)
+    list_select_related = ("annotator", "project", "let_pass_by")
+
+
+@admin.register(PracticeRound)
+class PracticeRoundAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "number", "state", "score", "started_at")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("state", "started_at")
+    list_select_related = ("annotator", "project")
+
+
+@admin.register(PracticeAnswer)
+class PracticeAnswerAdmin(ReadOnlyAdmin):
+    list_display = ("item", "round", "position", "answered_at")
+    search_fields = ("item__external_id", "annotator__username")
+    list_filter = ("answered_at",)
+    list_select_related = ("item", "round__annotator")
+
+
+@admin.register(ControlPlan)
+class ControlPlanAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "handed", "gold_due", "repeat_due")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("gold_every",)
+    list_select_related = ("annotator", "project")
+
+
+@admin.register(Control)
+class ControlAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "project", "kind", "place", "seed")
+    search_fields = ("annotator__username", "project__name")
+    list_filter = ("kind",)
+    list_select_related = ("annotator", "project")
+
+
+@admin.register(ConsensusRun)
+class ConsensusRunAdmin(ReadOnlyAdmin):
+    list_display = ("project", "method", "status", "annotations", "created_by", "created_at")
+    search_fields = ("project__name", "created_by__username")
+    list_filter = ("status", "method", "created_at")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(ItemConsensus)
+class ItemConsensusAdmin(ReadOnlyAdmin):
+    list_display = ("item", "labels", "confidence", "annotations")
+    search_fields = ("item__external_id",)
+    list_filter = ("run__method",)
+    list_select_related = ("item",)
+
+
+@admin.register(AnnotatorConsensus)
+class AnnotatorConsensusAdmin(ReadOnlyAdmin):
+    list_display = ("annotator", "dimension", "accuracy", "annotations")
+    search_fields = ("annotator__username", "dimension")
+    list_filter = ("run__method",)
+    list_select_related = ("annotator",)

@@ -14,6 +14,16 @@ ACTIONS: dict[str, str] = {
     "pair.approved": "approved a pair",
     "pair.rejected": "rejected a pair",
     "pair.reopened": "opened a pair again",
+    "suggestions.changed": "changed the suggestions' settings",
+    "suggestions.started": "asked for suggestions",
+    "gold.made": "gave a text a known answer",
+    "gold.changed": "changed a known answer",
+    "gold.removed": "took a known answer out of use",
+    "gold.restored": "brought a known answer back",
+    "quality.changed": "changed practice and hidden texts",
+    "practice.let_pass": "let somebody pass the practice",
+    "practice.reset": "reset somebody's practice",
+    "consensus.started": "had the consensus estimated",
 }
 
 

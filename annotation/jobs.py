@@ -57,6 +57,10 @@ class LeaseLost(Exception):
     """Another worker owns this job now, or its row is gone: stop, and write nothing more."""
 
 
+class PutBack(Exception):
+    """The job has had its turn; it goes on when those that wait behind it have had theirs."""
+
+
 class JobQuerySet(models.QuerySet):
     def claimable(self) -> Self:
         """Jobs that are waiting, or whose worker fell silent."""
@@ -168,6 +172,12 @@ class Job(models.Model):
             setattr(self, name, value)
         return bool(self._mine().update(status=status, error=error, ended_at=timezone.now(), **values))
 
+    def put_back(self) -> bool:
+        """Wait once more, behind the others; False when another worker owns the job by now."""
+        # The lease says that a message is on its way.
+        waiting = {"status": JobStatus.QUEUED, "lease_until": timezone.now() + RESEND}
+        return bool(self._mine().update(**waiting))
+
 
 def send(task, pk: int) -> None:
     """Send a job's id to its task. When the broker is down the job stays waiting and is queued again later."""
@@ -208,8 +218,9 @@ def heartbeat(job: Job) -> Iterator[threading.Event]:
 def execute(queryset: Any, pk: int, work: Callable[[Any], dict[str, Any] | None]) -> None:
     """Claim a job and do its work, once, and record how it ended.
 
-    `work(job)` returns the result columns to store with the end, or None. A JobError fails the job with its message;
-    any other exception fails it with a general sentence, and is raised for the log.
+    `work(job)` returns the result columns to store with the end, or None. A JobError fails the job with its message,
+    PutBack makes it wait for another turn; any other exception fails it with a general sentence, and is raised for
+    the log.
     """
     job = queryset.claim(pk)
     if job is None:
@@ -223,6 +234,9 @@ def execute(queryset: Any, pk: int, work: Callable[[Any], dict[str, Any] | None]
         job.end(pause.status, **pause.values)
     except Cancelled:
         job.end(JobStatus.CANCELLED)
+    except PutBack:
+        if job.put_back():
+            send(TASKS[type(job)], pk)
     except LeaseLost:
         logger.warning("%s was taken over by another worker", job)
     except JobError as error:

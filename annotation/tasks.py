@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import exports, imports, jobs, pairs, work
-from annotation.models import Export, ItemImport
+from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, work
+from annotation.models import ConsensusRun, Export, ItemImport, SuggestionJob
 
 
 @shared_task(name="annotation.execute_import")
@@ -14,6 +14,27 @@ def execute_import(pk: int) -> None:
 @shared_task(name="annotation.execute_export")
 def execute_export(pk: int) -> None:
     jobs.execute(Export.objects, pk, exports.run)
+
+
+@shared_task(name="annotation.execute_suggestions")
+def execute_suggestions(pk: int) -> None:
+    """Here, or on the worker that the kind of source names."""
+    kind = SuggestionJob.objects.values_list("prompt__source_kind", flat=True).filter(pk=pk).first()
+    suggester = suggesters.KINDS.get(kind or "")
+    if suggester and suggester.task:
+        jobs.send(suggester.task(), pk)
+    else:
+        jobs.execute(SuggestionJob.objects, pk, suggestions.run)
+
+
+@shared_task(name="annotation.start_suggestions")
+def start_suggestions() -> None:
+    suggestions.start_for_new_texts()
+
+
+@shared_task(name="annotation.execute_consensus")
+def execute_consensus(pk: int) -> None:
+    jobs.execute(ConsensusRun.objects, pk, consensus.run)
 
 
 @shared_task(name="annotation.propose_complete")
@@ -31,4 +52,11 @@ def expire_leases() -> None:
     work.expire_leases()
 
 
-jobs.TASKS.update({ItemImport: execute_import, Export: execute_export})
+jobs.TASKS.update(
+    {
+        ItemImport: execute_import,
+        Export: execute_export,
+        ConsensusRun: execute_consensus,
+        SuggestionJob: execute_suggestions,
+    }
+)

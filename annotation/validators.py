@@ -96,6 +96,27 @@ def check_labels(labels: Any, levels_by_key: Mapping[str, list[str]], *, complet
         raise ValidationError(f"Choose a level for {', '.join(missing)}.")
 
 
+def check_accepted(labels: Any, levels_by_key: Mapping[str, list[str]]) -> None:
+    """Raise ValidationError unless these are known answers: for one dimension or more, some but not all levels.
+
+    Args:
+        labels: dimension key -> list of accepted levels. levels_by_key: dimension key -> its levels.
+    """
+    if not isinstance(labels, dict):
+        raise ValidationError("The right labels must map each dimension to its accepted levels.")
+    if not labels:
+        raise ValidationError("Say for one dimension at least which levels are right.")
+    for key, accepted in labels.items():
+        if not isinstance(accepted, list) or not accepted:
+            raise ValidationError(f"{str(key)[:40]} needs a list of accepted levels; leave it out if it is not judged.")
+        for level in accepted:
+            check_labels({key: level}, levels_by_key, complete=False)
+        if len(set(accepted)) != len(accepted):
+            raise ValidationError(f"{key} names a level twice.")
+        if len(accepted) == len(levels_by_key[key]):
+            raise ValidationError(f"{key} accepts every level, so nobody could be wrong; leave it out instead.")
+
+
 def check_spans(spans: Any, text: str) -> None:
     """Raise ValidationError unless every span lies inside the text and no two overlap.
 

@@ -14,7 +14,7 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from annotation import pairs, validators
+from annotation import controls, pairs, practice, suggestions, validators
 from annotation.models import (
     Annotation,
     AnnotationRevision,
@@ -113,7 +113,11 @@ def next_assignment(user, project: Project) -> Assignment | None:
 
     What the annotator held before (their lease ran out) comes first if it is still free, with its draft. Then the
     queue goes on after the last item they were given, so that the search does not walk over all they have done.
+
+    Raises:
+        practice.PracticeNeeded: the project's practice comes first.
     """
+    practice.check_passed(user, project)
     for attempt in range(3):
         try:
             with transaction.atomic():
@@ -160,6 +164,8 @@ def _room(item_id: int) -> bool:
 
 
 def _take(user, project: Project) -> Assignment | None:
+    if hidden := controls.next_control(user, project, _lease(project)):
+        return hidden
     mine = Assignment.objects.filter(project=project, annotator=user)
     wanting = Item.objects.filter(
         project=project, kind=ItemKind.WORK, retired_at=None, taken__lt=F("overlap")
@@ -176,7 +182,13 @@ def _take(user, project: Project) -> Assignment | None:
     if item is None:
         return None
     item.project = project
-    return Assignment.objects.create(project=project, item=item, annotator=user, lease_until=_lease(project))
+    return Assignment.objects.create(
+        project=project,
+        item=item,
+        annotator=user,
+        lease_until=_lease(project),
+        **suggestions.condition(item, user.pk),
+    )
 
 
 def expire_leases(project: Project | None = None) -> int:
@@ -249,6 +261,9 @@ def _submit(user, pk: int, content: dict[str, Any]) -> Annotation:
         kind=item.kind,
         guidelines_version=item.project.guidelines_version,
         active_seconds=clean_seconds(content.get("active_seconds")),
+        suggestion=assignment.suggestion,
+        suggestion_shown=assignment.suggestion_shown,
+        suggestion_distance=suggestions.distance(cleaned["rewrite"], assignment.suggestion),
         **cleaned,
     )
     assignment.state, assignment.draft = AssignmentState.FINISHED, None
@@ -292,7 +307,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     before = annotation.content()
     if cleaned == before:
         return annotation
-    if pairs.settled(annotation.item, lock=True):
+    if controls.settled(annotation, lock=True):
         raise ValidationError("The lead has settled this text; its annotations can no longer change.")
     if revision != annotation.revision:
         raise ValidationError(
@@ -312,6 +327,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     annotation.guidelines_version = annotation.project.guidelines_version
     annotation.updated_at = timezone.now()
     annotation.active_seconds += clean_seconds(content.get("active_seconds"))
+    annotation.suggestion_distance = suggestions.distance(annotation.rewrite, annotation.suggestion)
     annotation.save()
     if annotation.kind == ItemKind.WORK and annotation.item.finished >= annotation.item.overlap:
         pairs.propose(annotation.item)

@@ -82,6 +82,7 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {  # long work on a GPU never holds up short tasks
     "training.execute_run": {"queue": "gpu"},
     "evaluation.execute_generation": {"queue": "gpu"},
+    "training.execute_suggestions": {"queue": "gpu"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -91,6 +92,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": float(env_int("REQUEUE_SECONDS", default=15)),
     },
     "expire-leases": {"task": "annotation.expire_leases", "schedule": 60.0},
+    "start-suggestions": {"task": "annotation.start_suggestions", "schedule": 60.0},
 }
 
 # How long a job may be silent before another worker may take it.
@@ -151,6 +153,9 @@ MAX_UNPACKED_BYTES = env_int("MAX_UNPACKED_MB", default=5_000) * 1024 * 1024  # 
 MAX_TEXT_LENGTH = env_int("MAX_TEXT_LENGTH", default=100_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
+
+# What the prices of endpoints and the budgets of suggestions are in; shown beside amounts.
+CURRENCY = env_str("CURRENCY", "USD")
 
 # The model that a recipe starts from when it names none: a hub id or a folder.
 BASE_MODEL = env_str("BASE_MODEL", "HuggingFaceTB/SmolLM2-360M-Instruct")

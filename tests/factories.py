@@ -5,7 +5,7 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from annotation import models
+from annotation import models, suggestions
 from annotation.models import Role
 
 PASSWORD = "correct horse battery staple"
@@ -87,3 +87,48 @@ class PairFactory(DjangoModelFactory):
     status = models.PairStatus.APPROVED
     settled_by = factory.SubFactory(UserFactory)
     settled_at = factory.LazyFunction(timezone.now)
+
+
+class EndpointFactory(DjangoModelFactory):
+    class Meta:
+        model = models.Endpoint
+
+    name = factory.Sequence("Endpoint {}".format)
+    base_url = "http://127.0.0.1:9/v1"
+    model = "tiny"
+    input_price = 1
+    output_price = 2
+
+
+def set_up_suggestions(project, user, endpoint=None, **values) -> models.SuggestionSettings:
+    """Suggestions from an endpoint, none of them withheld unless `values` say so."""
+    endpoint = endpoint or EndpointFactory()
+    values = {"budget": 10, "rate_per_minute": 60_000, "withheld_percent": 0} | values
+    return suggestions.change(project, user, source=("endpoint", endpoint.pk), **values)
+
+
+class SuggestionFactory(DjangoModelFactory):
+    """A usable answer about an item, as a job stores it."""
+
+    class Meta:
+        model = models.Suggestion
+
+    item = factory.SubFactory(ItemFactory)
+    project = factory.SelfAttribute("item.project")
+    prompt = factory.LazyAttribute(lambda row: _settings(row.project).prompt)
+    job = factory.LazyAttribute(
+        lambda row: models.SuggestionJob.objects.create(
+            project=row.project, prompt=row.prompt, created_by=row.project.created_by, status="finished"
+        )
+    )
+    status = "ok"
+    answer = "{}"
+    labels = factory.LazyFunction(
+        lambda: {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
+    )
+    rewrite = "Some of them rest a lot."
+    model = "tiny-1"
+
+
+def _settings(project) -> models.SuggestionSettings:
+    return suggestions.settings_of(project) or set_up_suggestions(project, project.created_by)

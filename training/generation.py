@@ -1,8 +1,9 @@
 """Outputs of a base model, with or without a run's adapter. Runs in GPU workers only; knows nothing of Django."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from training.prompts import DEFAULT_TEMPLATE, render
@@ -28,19 +29,25 @@ class GenerationSpec:
 
 @dataclass(frozen=True)
 class Generated:
-    """An output, the tokens the model wrote, and its share of the batch's seconds."""
+    """An output, the tokens the model wrote, and its share of the batch's seconds.
+
+    `prompt_tokens`: what the model read for it. `cut_off`: it had not come to an end at the limit of tokens.
+    """
 
     text: str
     tokens: int
     seconds: float
+    prompt_tokens: int = 0
+    cut_off: bool = False
 
 
 def generate(
-    spec: GenerationSpec, texts: Sequence[str], tick: Callable[[], None] = lambda: None
+    spec: GenerationSpec, texts: Iterable[str], tick: Callable[[], None] = lambda: None
 ) -> Iterator[list[Generated]]:
     """Outputs of the texts, in order, one list per batch.
 
     Args:
+        texts: a batch is taken at a time, when the one before has been dealt with.
         tick: called between tokens; whatever it raises stops the generation there and then.
 
     Raises:
@@ -70,9 +77,10 @@ def generate(
     tokenizer.truncation_side = "left"  # of a text that is too long, the instruction to answer stays
     limit = getattr(model.config, "max_position_embeddings", None) or spec.max_length + spec.max_new_tokens
     room = max(16, min(spec.max_length, limit - spec.max_new_tokens))
-    for first in range(0, len(texts), spec.batch_size):
+    ends = {tokenizer.pad_token_id, *_end_tokens(model.generation_config.eos_token_id, tokenizer.eos_token_id)}
+    waiting = iter(texts)
+    while batch := list(islice(waiting, spec.batch_size)):
         started = time.monotonic()
-        batch = texts[first : first + spec.batch_size]
         encoded = tokenizer(
             [qlora.prompt_text(tokenizer, render(spec.prompt_template, text)) for text in batch],
             return_tensors="pt",
@@ -95,6 +103,13 @@ def generate(
                 tokenizer.decode(answer, skip_special_tokens=True).strip(),
                 int((answer != tokenizer.pad_token_id).sum()),
                 round(seconds, 4),
+                int(mask.sum()),
+                len(answer) >= spec.max_new_tokens and int(answer[-1]) not in ends,
             )
-            for answer in answers
+            for answer, mask in zip(answers, encoded["attention_mask"], strict=True)
         ]
+
+
+def _end_tokens(*given: int | list[int] | None) -> set[int]:
+    """Every token that ends an output; a model may have several."""
+    return {token for one in given for token in (one if isinstance(one, list) else [one]) if token is not None}

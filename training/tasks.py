@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from annotation import jobs
+from annotation import jobs, suggestions
+from annotation.models import SuggestionJob
 from training import runner
 from training.models import Run
 
@@ -10,6 +11,12 @@ from training.models import Run
 @shared_task(name="training.execute_run")
 def execute_run(pk: int) -> None:
     jobs.execute(Run.objects, pk, runner.execute)
+
+
+@shared_task(name="training.execute_suggestions")
+def execute_suggestions(pk: int) -> None:
+    """A job whose source is a run's model; annotation.execute_suggestions sends it here."""
+    jobs.execute(SuggestionJob.objects, pk, suggestions.run)
 
 
 jobs.TASKS[Run] = execute_run

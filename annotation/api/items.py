@@ -47,6 +47,7 @@ class AnnotationSerializer(serializers.ModelSerializer):
             "annotator",
             *Annotation.CONTENT,
             "active_seconds",
+            "suggestion_shown",
             "revision",
             "created_at",
             "updated_at",

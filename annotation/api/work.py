@@ -1,12 +1,12 @@
 """The annotator's API: take the next item, keep a draft, submit, skip, revise. Same rules as the page."""
 
 from django.http import Http404
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from annotation import access, work
+from annotation import access, suggestions, work
 from annotation.models import Annotation, Assignment, Item, Role
 
 
@@ -19,18 +19,31 @@ class TaskItemSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-class AssignmentSerializer(serializers.ModelSerializer):
-    item = TaskItemSerializer(read_only=True)
-
-    class Meta:
-        model = Assignment
-        fields = ["id", "project", "item", "state", "lease_until", "draft", "draft_saved_at"]
-        read_only_fields = fields
-
-
 class SpanSerializer(serializers.Serializer):
     start = serializers.IntegerField(help_text="First code point of the span.")
     end = serializers.IntegerField(help_text="First code point after the span.")
+
+
+class ShownSuggestionSerializer(serializers.Serializer):
+    """What a model proposes for a text, for the annotator to accept or change."""
+
+    labels = serializers.DictField(child=serializers.CharField())
+    rewrite = serializers.CharField()
+    spans = SpanSerializer(many=True)
+
+
+class AssignmentSerializer(serializers.ModelSerializer):
+    item = TaskItemSerializer(read_only=True)
+    suggestion = serializers.SerializerMethodField(help_text="Null where none is shown.")
+
+    class Meta:
+        model = Assignment
+        fields = ["id", "project", "item", "state", "lease_until", "draft", "draft_saved_at", "suggestion"]
+        read_only_fields = fields
+
+    @extend_schema_field(ShownSuggestionSerializer(allow_null=True))
+    def get_suggestion(self, assignment: Assignment) -> dict | None:
+        return suggestions.shown(assignment, work.dimensions_of(assignment.item.project))
 
 
 class ContentSerializer(serializers.Serializer):
@@ -78,7 +91,8 @@ class AssignmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     def get_queryset(self):
         if getattr(self, "swagger_fake_view", False):
             return Assignment.objects.none()
-        return Assignment.objects.of(self.request.user)
+        mine = Assignment.objects.of(self.request.user)
+        return mine.select_related("suggestion").prefetch_related("item__project__dimensions")
 
     def _content(self, serializer_class) -> dict:
         serializer = serializer_class(data=self.request.data)

@@ -1,5 +1,6 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import (
     Export,
@@ -10,6 +11,16 @@ from annotation.models.files import (
     RejectedRow,
     Review,
     upload_path,
+)
+from annotation.models.gold import (
+    Control,
+    ControlPlan,
+    Gold,
+    PracticeAnswer,
+    PracticeRound,
+    PracticeStanding,
+    QualitySettings,
+    RoundState,
 )
 from annotation.models.items import Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
@@ -25,6 +36,17 @@ from annotation.models.projects import (
     Scale,
     default_dimensions,
 )
+from annotation.models.suggestions import (
+    AnswerFormat,
+    Endpoint,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
+    SuggestionScope,
+    SuggestionSettings,
+    SuggestionStatus,
+)
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -36,30 +58,51 @@ from annotation.models.work import (
 __all__ = [
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorConsensus",
+    "AnswerFormat",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
+    "ConsensusMethod",
+    "ConsensusRun",
+    "Control",
+    "ControlPlan",
     "Dimension",
+    "Endpoint",
     "Event",
     "Export",
     "FileFormat",
+    "Gold",
     "GuidelinesVersion",
     "ImportStatus",
     "ImportedAnnotation",
     "Invitation",
     "Item",
+    "ItemConsensus",
     "ItemImport",
     "ItemKind",
     "Membership",
     "Pair",
     "PairStatus",
+    "PracticeAnswer",
+    "PracticeRound",
+    "PracticeStanding",
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "QualitySettings",
     "RejectedRow",
     "Review",
     "Role",
+    "RoundState",
     "Scale",
+    "Suggestion",
+    "SuggestionJob",
+    "SuggestionPrompt",
+    "SuggestionReport",
+    "SuggestionScope",
+    "SuggestionSettings",
+    "SuggestionStatus",
     "default_dimensions",
     "upload_path",
 ]

@@ -4,6 +4,7 @@ Two counters on Item, `taken` and `finished`, are kept by database triggers (mig
 constraints, so that no code path, however concurrent, can hand an item to more people than its overlap.
 """
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
@@ -44,6 +45,20 @@ class Item(models.Model):
     overlap = models.PositiveSmallIntegerField(help_text="Annotators for this item; the project's unless changed.")
     taken = models.PositiveSmallIntegerField(default=0, editable=False)  # held or finished; kept by a trigger
     finished = models.PositiveSmallIntegerField(default=0, editable=False)  # annotations; kept by a trigger
+    # No index of its own: the constraint's holds only repeats.
+    repeat_of = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, editable=False, db_index=False, related_name="repeats"
+    )
+    repeat_for = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=False,
+        related_name="+",
+        help_text="The only person who gets this repeat.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = ProjectScopedQuerySet.as_manager()
@@ -51,6 +66,14 @@ class Item(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
+            models.UniqueConstraint(
+                fields=["repeat_of", "repeat_for"], condition=Q(repeat_of__isnull=False), name="item_repeated_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="repeat", repeat_of__isnull=False, repeat_for__isnull=False)
+                | (~Q(kind="repeat") & Q(repeat_of=None, repeat_for=None)),
+                name="item_repeat_has_origin",
+            ),
             models.UniqueConstraint(fields=["project", "external_id"], name="item_external_id_once"),
             models.CheckConstraint(condition=Q(taken__lte=F("overlap")), name="item_taken_within_overlap"),
             models.CheckConstraint(condition=Q(finished__lte=F("overlap")), name="item_finished_within_overlap"),
@@ -59,6 +82,8 @@ class Item(models.Model):
             # The queue: only items that still want somebody, in the order they are handed out.
             models.Index(fields=["project", "id"], condition=Q(taken__lt=F("overlap")), name="item_queue"),
             models.Index(fields=["project", "id"], name="item_by_project"),
+            # Texts with a known answer are few among many.
+            models.Index(fields=["project", "kind", "id"], condition=~Q(kind="work"), name="item_controls"),
         ]
 
     def __str__(self) -> str:

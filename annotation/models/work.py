@@ -38,6 +38,18 @@ class Assignment(models.Model):
     lease_until = models.DateTimeField()
     draft = models.JSONField(null=True, blank=True)
     draft_saved_at = models.DateTimeField(null=True, blank=True)
+    suggestion = models.ForeignKey(
+        "annotation.Suggestion",
+        models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="assignments",
+        help_text="The one there was when the item was handed out, shown or not.",
+    )
+    suggestion_shown = models.BooleanField(default=False, help_text="Drawn at hand-out, before anything was shown.")
+    suggestion_withheld_percent = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="The share that was withheld then, which the draw can be repeated with."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = AssignmentQuerySet.as_manager()
@@ -88,7 +100,22 @@ class Annotation(models.Model):
     rewrite = models.TextField(blank=True)
     comment = models.TextField(blank=True)
     active_seconds = models.PositiveIntegerField(default=0, help_text="Seconds with the page in front and in use.")
-    suggestion_shown = models.BooleanField(default=False)
+    suggestion = models.ForeignKey(
+        "annotation.Suggestion",
+        models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="annotations",
+        help_text="The one there was, shown or not.",
+    )
+    suggestion_shown = models.BooleanField(default=False, help_text="Whether it was on screen, from the assignment.")
+    suggestion_distance = models.FloatField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="From the suggested rewrite to the annotator's: normalised Levenshtein distance, 0 the same, 1 all "
+        "different. Empty where there was none of either.",
+    )
     guidelines_version = models.PositiveIntegerField(
         default=1, help_text="The version of the guidelines it was made under."
     )
@@ -107,6 +134,10 @@ class Annotation(models.Model):
         indexes = [
             models.Index(fields=["project", "annotator", "-created_at"], name="annotation_by_person"),
             models.Index(fields=["project", "-id"], name="annotation_by_project"),
+            # What accuracy and self-consistency are computed from: few among many.
+            models.Index(
+                fields=["project", "kind", "annotator"], condition=~Q(kind="work"), name="annotation_controls"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, pairs, work
+from annotation import access, controls, suggestions, work
 from annotation.models import Annotation, Assignment, Project, Role
 
 
@@ -146,7 +146,7 @@ def _assignment_task(request: HttpRequest, assignment: Assignment, content: dict
             "item": assignment.item,
             "has_draft": bool(assignment.draft),
         }
-        | _fields(assignment.item.project, content),
+        | _fields(assignment.item.project, content, assignment),
     }
 
 
@@ -159,24 +159,37 @@ def _annotation_task(
             "action": reverse("annotation:revise", args=[annotation.pk]),
             "item": annotation.item,
             "annotation": annotation,
-            "locked": pairs.settled(annotation.item),
+            "locked": controls.settled(annotation),
         }
-        | _fields(annotation.project, content or annotation.content()),
+        | _fields(annotation.project, content or annotation.content(), annotation),
     }
 
 
-def _fields(project: Project, content: dict[str, Any]) -> dict[str, Any]:
+def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotation) -> dict[str, Any]:
     labels = content.get("labels") or {}
+    dimensions = work.dimensions_of(project)
+    suggestion = suggestions.shown(row, dimensions)
+    suggested = suggestion["labels"] if suggestion else {}
+    if suggestion:
+        suggestion["named_labels"] = [(d.name, suggested[d.key]) for d in dimensions if d.key in suggested]
+        suggestion["labels_json"] = json.dumps(suggested)
+        suggestion["spans_json"] = json.dumps(suggestion["spans"])
     return {
+        "suggestion": suggestion,
         "dimensions": [
             {
                 "key": dimension.key,
                 "name": dimension.name,
                 "levels": [
-                    {"name": level, "checked": labels.get(dimension.key) == level} for level in dimension.levels
+                    {
+                        "name": level,
+                        "checked": labels.get(dimension.key) == level,
+                        "suggested": suggested.get(dimension.key) == level,
+                    }
+                    for level in dimension.levels
                 ],
             }
-            for dimension in work.dimensions_of(project)
+            for dimension in dimensions
         ],
         "spans_json": json.dumps(content.get("spans") or []),
         "groups_json": json.dumps(content.get("target_groups") or []),

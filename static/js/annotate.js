@@ -1,41 +1,19 @@
-// The annotator's page: marks, word diff, drafts and keys. Offsets sent to the server count Unicode code points; the
-// browser counts UTF-16 units, so every offset is converted on its way in and out.
+// The annotator's page. It puts together keys, marks, target groups, the word diff, undo and drafts.
+//
+// For scripts beside it: `redress:task` is sent to the document with the task as its detail once a text is in place (or
+// null when none is left), `redress:change` after every change. A task has setLabel(key, level), setLabels({key: level}),
+// setRewrite(text), setSpans(spans in code points), setGroups(names) and content(); what they change can be undone. Keys
+// are added with Redress.keys.add, announcements are made with Redress.say.
 (() => {
   "use strict";
 
   const DRAFT_DELAY = 600; // ms after the last change
   const IDLE_AFTER = 60; // seconds without a sign of life that still count as working
   const DIFF_TIMEOUT = 150; // ms; a longer comparison is given up, and said so
+  const { store, keys, say } = Redress;
   let task = null;
-  let lastActivity = 0;
 
   const $ = (id) => document.getElementById(id);
-  const store = {
-    get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
-    set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* full or forbidden: the server has it */ } },
-    remove: (key) => { try { localStorage.removeItem(key); } catch { /* nothing to do */ } },
-  };
-
-  const codePoints = (text, utf16) => { let n = 0; for (const _ of text.slice(0, utf16)) n += 1; return n; };
-
-  // Code point -> UTF-16 offsets for the whole text, once; without astral characters they are the same.
-  function utf16Map(text) {
-    if (!/[\uD800-\uDFFF]/.test(text)) return null;
-    const map = [];
-    let at = 0;
-    for (const character of text) { map.push(at); at += character.length; }
-    map.push(at);
-    return map;
-  }
-
-  function wordsOf(text) {
-    if (window.Intl?.Segmenter) {
-      return [...new Intl.Segmenter(undefined, { granularity: "word" }).segment(text)]
-        .filter((part) => part.isWordLike)
-        .map((part) => ({ start: part.index, end: part.index + part.segment.length }));
-    }
-    return [...text.matchAll(/[\p{L}\p{N}\p{M}'’_-]+/gu)].map((m) => ({ start: m.index, end: m.index + m[0].length }));
-  }
 
   class Task {
     constructor(form) {
@@ -43,43 +21,91 @@
       this.key = form.dataset.key;
       this.draftUrl = form.dataset.draftUrl;
       this.locked = "locked" in form.dataset;
-      this.textElement = $("text");
-      this.text = this.textElement.textContent;
-      this.map = utf16Map(this.text);
-      this.spans = JSON.parse(form.elements.spans.value).map((s) => ({ start: this.toUtf16(s.start), end: this.toUtf16(s.end) }));
-      this.groups = JSON.parse(form.elements.target_groups.value);
       this.rewrite = $("rewrite");
       this.seconds = Number(form.elements.active_seconds.value) || 0;
       this.dimensions = [...form.querySelectorAll("fieldset.dimension")];
-      this.words = null;
-      this.cursor = null;
       this.saving = Promise.resolve();
+      this.done = []; // what undo takes back: {field, value}, the value before
+      this.undone = [];
+      this.marks = new Redress.Marks({
+        element: $("text"), chips: $("marks"), locked: this.locked,
+        before: (field) => this.remember(field), changed: () => this.changed(),
+      });
+      this.text = this.marks.text;
+      this.marks.set(JSON.parse(form.elements.spans.value));
+      this.groups = JSON.parse(form.elements.target_groups.value);
       this.restoreLocal();
       this.current = Math.max(0, this.dimensions.findIndex((d) => !d.querySelector(":checked")));
-      this.draw();
+      this.labels = this.get("labels");
       this.showDimension();
       this.showGroups();
       this.showDiff();
       this.listen();
-      if (form.closest("#task").querySelector("[role=alert]")) form.closest("#task").querySelector("[role=alert]").scrollIntoView();
     }
 
-    toUtf16(offset) { return this.map ? this.map[offset] : offset; }
-    toCodePoints(offset) { return this.map ? codePoints(this.text, offset) : offset; }
+    // The fields of an annotation, by name: what undo remembers, and what scripts beside this one set.
+
+    get(field) {
+      if (field === "labels") {
+        const chosen = [...this.form.querySelectorAll("fieldset.dimension input:checked")];
+        return Object.fromEntries(chosen.map((input) => [input.name.slice(6), input.value]));
+      }
+      if (field === "spans") return this.marks.get();
+      if (field === "target_groups") return [...this.groups];
+      return (field === "rewrite" ? this.rewrite : this.form.elements.comment).value;
+    }
+
+    put(field, value) {
+      if (field === "labels") {
+        for (const input of this.form.querySelectorAll("fieldset.dimension input")) input.checked = value[input.name.slice(6)] === input.value;
+        this.labels = { ...value };
+      } else if (field === "spans") this.marks.set(value);
+      else if (field === "target_groups") { this.groups = [...value]; this.showGroups(); }
+      else if (field === "rewrite") { this.rewrite.value = value; this.showDiff(); }
+      else {
+        this.form.elements.comment.value = value;
+        if (value) this.form.elements.comment.closest("details").open = true;
+      }
+    }
 
     // What the server gets, as a draft or a submit.
     content() {
-      const labels = {};
-      for (const input of this.form.querySelectorAll("fieldset.dimension input:checked")) labels[input.name.slice(6)] = input.value;
-      return {
-        labels,
-        spans: this.spans.map((s) => ({ start: this.toCodePoints(s.start), end: this.toCodePoints(s.end) })),
-        target_groups: this.groups,
-        rewrite: this.rewrite.value,
-        comment: this.form.elements.comment.value,
-        active_seconds: this.seconds,
-      };
+      const fields = ["labels", "spans", "target_groups", "rewrite", "comment"].map((field) => [field, this.get(field)]);
+      return { ...Object.fromEntries(fields), active_seconds: this.seconds };
     }
+
+    setLabel(key, level) { this.change("labels", { ...this.get("labels"), [key]: level }); }
+    setLabels(labels) { this.change("labels", labels); }
+    setSpans(spans) { this.change("spans", spans); }
+    setGroups(groups) { this.change("target_groups", groups); }
+    setRewrite(text) { this.change("rewrite", text); }
+
+    change(field, value) {
+      if (this.locked) return;
+      this.remember(field);
+      this.put(field, value);
+      this.changed();
+    }
+
+    // Undo: labels, marks, groups, and rewrites that a key put in. Typing has the text field's own undo.
+
+    remember(field, value = this.get(field)) {
+      this.done.push({ field, value });
+      this.undone = [];
+    }
+
+    undo(from = this.done, to = this.undone, word = "Undone") {
+      if (this.locked) return;
+      const step = from.pop();
+      if (!step) { say(`Nothing to be ${word.toLowerCase()}.`); return; }
+      to.push({ field: step.field, value: this.get(step.field) });
+      this.put(step.field, step.value);
+      const names = { labels: "labels", spans: "marks", target_groups: "target groups", rewrite: "rewrite", comment: "comment" };
+      say(`${word}: ${names[step.field]}`);
+      this.changed();
+    }
+
+    redo() { this.undo(this.undone, this.done, "Redone"); }
 
     writeHidden() {
       const content = this.content();
@@ -92,16 +118,15 @@
       this.form.addEventListener("input", (event) => {
         if (event.target.id === "group-entry") return;
         if (event.target === this.rewrite) this.showDiffSoon();
+        if (event.target.closest("fieldset.dimension")) this.labelsChanged();
         this.changed();
       });
-      this.form.addEventListener("change", (event) => {
-        const dimension = event.target.closest("fieldset.dimension");
-        if (dimension) { this.current = this.dimensions.indexOf(dimension); this.showDimension(); }
-      });
-      this.form.addEventListener("focusin", (event) => {
-        const dimension = event.target.closest("fieldset.dimension");
-        if (dimension) { this.current = this.dimensions.indexOf(dimension); this.showDimension(); }
-      });
+      for (const name of ["change", "focusin"]) {
+        this.form.addEventListener(name, (event) => {
+          const dimension = event.target.closest("fieldset.dimension");
+          if (dimension) { this.current = this.dimensions.indexOf(dimension); this.showDimension(); }
+        });
+      }
       this.form.addEventListener("htmx:configRequest", (event) => {
         if (event.target !== this.form) return;
         this.writeHidden();
@@ -113,137 +138,23 @@
         if (event.target === this.form && event.detail.successful) store.remove(this.storeKey);
       });
       $("group-entry")?.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" || event.key === ",") { event.preventDefault(); if (!event.ctrlKey && !event.metaKey) this.addGroup(); }
-        if (event.key === "Backspace" && !event.target.value && this.groups.length) { this.groups.pop(); this.showGroups(); this.changed(); }
+        if (event.key === "Enter" || event.key === ",") { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); this.addGroup(); } }
+        if (event.key === "Backspace" && !event.target.value && this.groups.length) this.setGroups(this.groups.slice(0, -1));
       });
       $("group-entry")?.addEventListener("blur", () => this.addGroup());
       $("copy-text")?.addEventListener("click", () => this.copyText());
-      $("mark-selection")?.addEventListener("click", () => this.markSelection(false));
+      $("mark-words")?.addEventListener("click", () => this.marks.startWords());
+      $("mark-selection")?.addEventListener("click", () => this.marks.markSelection(false));
       $("mark-selection")?.addEventListener("pointerdown", (event) => event.preventDefault()); // keep the selection
-      this.textElement.addEventListener("mouseup", (event) => this.markSelection(event.altKey));
-    }
-
-    // Marks
-
-    selection() {
-      const selected = window.getSelection();
-      if (!selected.rangeCount || selected.isCollapsed) return null;
-      const range = selected.getRangeAt(0);
-      if (!this.textElement.contains(range.startContainer) || !this.textElement.contains(range.endContainer)) return null;
-      const before = document.createRange();
-      before.selectNodeContents(this.textElement);
-      before.setEnd(range.startContainer, range.startOffset);
-      const start = before.toString().length;
-      return { start, end: start + range.toString().length };
-    }
-
-    markSelection(exact) {
-      if (this.locked) return;
-      let span = this.selection();
-      if (!span) return;
-      if (exact) this.mark(span);
-      else {
-        this.words ??= wordsOf(this.text);
-        const touched = this.words.filter((w) => w.start < span.end && w.end > span.start);
-        const raw = this.text.slice(span.start, span.end);
-        const trimmed = { start: span.start + raw.length - raw.trimStart().length, end: span.end - (raw.length - raw.trimEnd().length) };
-        if (trimmed.start >= trimmed.end) return;
-        this.mark({
-          start: Math.min(trimmed.start, touched[0]?.start ?? trimmed.start),
-          end: Math.max(trimmed.end, touched.at(-1)?.end ?? trimmed.end),
-        });
-      }
-      window.getSelection().removeAllRanges();
-    }
-
-    // A new mark swallows those it touches, so that marks never overlap.
-    mark(span) {
-      const apart = this.spans.filter((s) => s.end <= span.start || s.start >= span.end);
-      for (const s of this.spans) if (!apart.includes(s)) { span.start = Math.min(span.start, s.start); span.end = Math.max(span.end, s.end); }
-      this.spans = [...apart, span].sort((a, b) => a.start - b.start);
-      this.draw();
-      this.changed();
-    }
-
-    unmark(span) {
-      this.spans = this.spans.filter((s) => s !== span);
-      this.draw();
-      this.changed();
-    }
-
-    draw() {
-      const pieces = [];
-      const edges = new Set([0, this.text.length]);
-      for (const s of this.spans) { edges.add(s.start); edges.add(s.end); }
-      if (this.cursor) { edges.add(this.cursor.start); edges.add(this.cursor.end); }
-      const points = [...edges].sort((a, b) => a - b);
-      for (let i = 0; i + 1 < points.length; i += 1) {
-        const [start, end] = [points[i], points[i + 1]];
-        let node = document.createTextNode(this.text.slice(start, end));
-        const marked = this.spans.some((s) => s.start <= start && end <= s.end);
-        const under = this.cursor && this.cursor.start <= start && end <= this.cursor.end;
-        for (const [wanted, name, cls] of [[marked, "mark", ""], [under, "span", "word-cursor"]]) {
-          if (!wanted) continue;
-          const element = document.createElement(name);
-          if (cls) element.className = cls;
-          element.append(node);
-          node = element;
-        }
-        pieces.push(node);
-      }
-      this.textElement.replaceChildren(...pieces);
-      const list = $("marks");
-      if (!list) return;
-      list.replaceChildren(...this.spans.map((span) => {
-        const words = this.text.slice(span.start, span.end);
-        const chip = document.createElement("button");
-        chip.type = "button";
-        chip.className = "badge warn";
-        const label = document.createElement("bdi");
-        label.textContent = words.length > 40 ? `${words.slice(0, 40)}…` : words;
-        chip.append(label, " ×");
-        chip.setAttribute("aria-label", `Remove the mark on ${words.slice(0, 80)}`);
-        chip.addEventListener("click", () => { this.unmark(span); (list.querySelector("button") || $("text-title")).focus(); });
-        return chip;
-      }));
-    }
-
-    // Marking by keyboard: a cursor over words.
-
-    startWords() {
-      if (this.locked) return;
-      this.words ??= wordsOf(this.text);
-      if (!this.words.length) return;
-      this.anchor = this.head = this.anchor ?? 0;
-      this.moveWords(0, false);
-      $("mark-help").hidden = true;
-    }
-
-    moveWords(step, extend) {
-      this.head = Math.min(this.words.length - 1, Math.max(0, this.head + step));
-      if (!extend) this.anchor = this.head;
-      const [first, last] = [Math.min(this.anchor, this.head), Math.max(this.anchor, this.head)];
-      this.cursor = { start: this.words[first].start, end: this.words[last].end };
-      this.draw();
-      this.textElement.querySelector(".word-cursor")?.scrollIntoView({ block: "nearest" });
-      const marked = this.spans.some((s) => s.start <= this.cursor.start && this.cursor.end <= s.end);
-      $("word-help").textContent = this.text.slice(this.cursor.start, this.cursor.end).slice(0, 80) + (marked ? ", marked" : "");
-    }
-
-    toggleWords() {
-      const inside = this.spans.find((s) => s.start <= this.cursor.start && this.cursor.end <= s.end);
-      if (inside) this.unmark(inside); else this.mark({ ...this.cursor });
-      this.moveWords(0, false);
-    }
-
-    endWords() {
-      this.cursor = null;
-      this.anchor = undefined;
-      this.draw();
-      if ($("mark-help")) $("mark-help").hidden = false;
     }
 
     // Labels
+
+    // A level was chosen with the mouse or the radio group's own keys: remember what was there before.
+    labelsChanged() {
+      this.remember("labels", this.labels);
+      this.labels = this.get("labels");
+    }
 
     showDimension() {
       this.dimensions.forEach((d, i) => d.classList.toggle("current", i === this.current && !this.locked));
@@ -252,15 +163,22 @@
     moveDimension(step) {
       this.current = Math.min(this.dimensions.length - 1, Math.max(0, this.current + step));
       this.showDimension();
-      this.dimensions[this.current].scrollIntoView({ block: "nearest" });
+      const dimension = this.dimensions[this.current];
+      dimension.scrollIntoView({ block: "nearest" });
+      const level = dimension.querySelector(":checked")?.value;
+      say(`${dimension.querySelector("legend").textContent.trim()}: ${level ?? "not chosen yet"}`);
     }
 
     chooseLevel(number) {
-      const input = this.dimensions[this.current]?.querySelectorAll("input")[number - 1];
+      const dimension = this.dimensions[this.current];
+      const input = dimension?.querySelectorAll("input")[number - 1];
       if (!input || this.locked) return;
-      input.checked = true;
-      this.changed();
-      if (this.current + 1 < this.dimensions.length) this.moveDimension(1);
+      this.setLabel(input.name.slice(6), input.value);
+      const name = dimension.querySelector("legend").textContent.trim();
+      if (this.current + 1 < this.dimensions.length) {
+        this.moveDimension(1);
+        say(`${name}: ${input.value}. Next: ${this.dimensions[this.current].querySelector("legend").textContent.trim()}`);
+      } else say(`${name}: ${input.value}`);
     }
 
     // Target groups
@@ -268,8 +186,8 @@
     addGroup() {
       const entry = $("group-entry");
       const group = entry.value.trim().replace(/,$/, "");
-      if (group && !this.groups.includes(group)) { this.groups.push(group); this.showGroups(); this.changed(); }
       entry.value = "";
+      if (group && !this.groups.includes(group)) this.setGroups([...this.groups, group]);
     }
 
     showGroups() {
@@ -282,7 +200,11 @@
         label.textContent = group;
         chip.append(label, this.locked ? "" : " ×");
         chip.setAttribute("aria-label", `Remove the group ${group}`);
-        chip.addEventListener("click", () => { this.groups = this.groups.filter((g) => g !== group); this.showGroups(); this.changed(); $("group-entry").focus(); });
+        chip.addEventListener("click", () => {
+          this.setGroups(this.groups.filter((g) => g !== group));
+          say(`Group removed: ${group}`);
+          $("group-entry").focus();
+        });
         return chip;
       }));
     }
@@ -298,11 +220,9 @@
     }
 
     copyText() {
-      if (this.locked) return;
-      if (this.rewrite.value.trim() && this.rewrite.value !== this.text && !window.confirm("Replace what you have written with the text?")) return;
-      this.rewrite.value = this.text;
-      this.showDiff();
-      this.changed();
+      if (this.locked || this.rewrite.value === this.text) return;
+      this.setRewrite(this.text);
+      say("The text is copied. Undo brings back what was written before.");
       this.rewrite.focus();
       this.rewrite.setSelectionRange(0, 0);
     }
@@ -341,13 +261,8 @@
       if (!kept || this.locked) return;
       let content;
       try { content = JSON.parse(kept); } catch { store.remove(this.storeKey); return; }
-      for (const [key, level] of Object.entries(content.labels || {})) {
-        for (const input of this.form.querySelectorAll(`input[name="label-${CSS.escape(key)}"]`)) input.checked = input.value === level;
-      }
-      this.spans = content.spans.map((s) => ({ start: this.toUtf16(s.start), end: this.toUtf16(s.end) }));
+      for (const field of ["labels", "spans", "rewrite", "comment"]) this.put(field, content[field] ?? this.get(field));
       this.groups = content.target_groups;
-      this.rewrite.value = content.rewrite;
-      this.form.elements.comment.value = content.comment;
       this.seconds = Math.max(this.seconds, content.active_seconds);
       this.state("draft restored");
       this.changed(true);
@@ -360,8 +275,9 @@
 
     changed(restored = false) {
       if (this.locked) return;
-      lastActivity = Date.now();
+      keys.lastUsed = Date.now();
       if (!restored) document.querySelector("#task > .note.bad")?.remove(); // it spoke of what was sent, not of what is there now
+      document.dispatchEvent(new CustomEvent("redress:change", { detail: this }));
       store.set(this.storeKey, JSON.stringify(this.content()));
       if (!this.draftUrl) { this.state("change not saved yet"); return; }
       this.state("…");
@@ -401,85 +317,85 @@
   }
 
   function start() {
+    keys.mode = null;
     const form = $("annotation");
     task = form ? new Task(form) : null;
-    document.body.classList.toggle("blurred", store.get("redress-blur") === "yes");
-    $("hide")?.setAttribute("aria-pressed", String(document.body.classList.contains("blurred")));
+    showBlur();
+    document.dispatchEvent(new CustomEvent("redress:task", { detail: task }));
   }
 
-  function toggleBlur() {
-    const blurred = document.body.classList.toggle("blurred");
-    store.set("redress-blur", blurred ? "yes" : "no");
+  function showBlur() {
+    const blurred = store.get("redress-blur") === "yes";
+    document.body.classList.toggle("blurred", blurred);
     $("hide")?.setAttribute("aria-pressed", String(blurred));
   }
 
-  const open = (id) => { const dialog = $(id); if (dialog && !dialog.open) dialog.showModal(); };
-  const press = (id) => { const button = $(id); if (button) button.click(); };
-  const submit = () => task && !task.locked && task.form.requestSubmit();
+  function toggleBlur() {
+    store.set("redress-blur", document.body.classList.contains("blurred") ? "no" : "yes");
+    showBlur();
+    say(document.body.classList.contains("blurred") ? "The text is hidden." : "The text is shown.");
+  }
 
-  document.addEventListener("keydown", (event) => {
-    lastActivity = Date.now();
-    if (document.querySelector("dialog[open]")) return;
-    const target = event.target;
-    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") { event.preventDefault(); submit(); return; }
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (task?.cursor) {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      const direction = getComputedStyle(task.textElement).direction === "rtl" ? -1 : 1;
-      if (step) { event.preventDefault(); task.moveWords(step * direction, event.shiftKey); return; }
-      if (event.key === " ") { event.preventDefault(); task.toggleWords(); return; }
-      if (event.key === "Escape" || event.key === "m" || event.key === "Enter") { event.preventDefault(); task.endWords(); return; }
-    }
-    const typing = target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
-    if (typing) { if (event.key === "Escape") { target.blur(); $("text-title")?.focus(); } return; }
-    if (store.get("redress-single-keys") === "no") return;
-    const onRadio = target.matches("input[type=radio]");
-    const actions = {
-      ArrowUp: () => task?.moveDimension(-1), ArrowDown: () => task?.moveDimension(1),
-      e: () => task?.write(), c: () => task?.copyText(), m: () => task?.startWords(),
-      s: () => press("skip"), h: toggleBlur, ArrowLeft: () => press("back"), ArrowRight: () => press("forward"),
-      g: () => open("guidelines"), "?": () => open("help"),
-    };
-    if (onRadio && event.key.startsWith("Arrow")) return; // the radio group's own keys
-    if (event.shiftKey && event.key !== "?") return;
-    if (/^[1-9]$/.test(event.key)) { if (task) { event.preventDefault(); task.chooseLevel(Number(event.key)); } return; }
-    if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
-  });
+  const marks = (run) => (event) => { if (task) run(task.marks, event); };
+  const LABELS = "Labels", MARKS = "Marks", WRITING = "Rewrite", GOING = "Going on";
+  const words = { mode: "words", section: MARKS };
+  const mark = { mode: "mark", section: MARKS };
+  keys.add(
+    { section: LABELS, keys: [..."123456789"], show: ["1", "…", "9"], help: "choose a level of the current dimension, and go on to the next", run: (event) => task?.chooseLevel(Number(event.key)) },
+    { section: LABELS, keys: ["ArrowDown"], help: "next dimension", run: () => task?.moveDimension(1) },
+    { section: LABELS, keys: ["ArrowUp"], help: "dimension before", run: () => task?.moveDimension(-1) },
+    { section: LABELS, keys: ["t"], help: "name a target group: who is it about?", run: () => $("group-entry")?.focus() },
+    { section: MARKS, show: ["select with the mouse"], help: "mark whole words; with Alt exactly what is selected" },
+    { section: MARKS, keys: ["m"], help: "mark by keyboard: a cursor over the words", run: marks((m) => m.startWords()) },
+    { ...words, keys: ["ArrowLeft", "ArrowRight"], help: "in the words: move", run: marks((m, e) => m.moveWords(e.key === "ArrowRight" ? 1 : -1, false)) },
+    { ...words, keys: ["Shift+ArrowLeft", "Shift+ArrowRight"], help: "in the words: take in more or fewer", run: marks((m, e) => m.moveWords(e.key === "ArrowRight" ? 1 : -1, true)) },
+    { ...words, keys: ["space"], help: "in the words: mark or unmark", run: marks((m) => m.toggleWords()) },
+    { ...words, keys: ["Escape", "Enter", "m"], help: "leave the words", run: marks((m) => m.leave()) },
+    { section: MARKS, keys: ["."], help: "choose the next mark, to change it", run: marks((m) => m.choose(1)) },
+    { section: MARKS, keys: [","], help: "choose the mark before", run: marks((m) => m.choose(-1)) },
+    { ...mark, keys: ["ArrowLeft", "ArrowRight"], help: "chosen mark: move its end by a word", run: marks((m, e) => m.resize("end", e.key === "ArrowRight" ? 1 : -1, false)) },
+    { ...mark, keys: ["Shift+ArrowLeft", "Shift+ArrowRight"], help: "chosen mark: move its start by a word", run: marks((m, e) => m.resize("start", e.key === "ArrowRight" ? 1 : -1, false)) },
+    { ...mark, keys: ["Alt+ArrowLeft", "Alt+ArrowRight", "Mod+ArrowLeft", "Mod+ArrowRight"], show: ["Alt+←", "Alt+→"], help: "chosen mark: move its end by a character (Ctrl does the same)", run: marks((m, e) => m.resize("end", e.key === "ArrowRight" ? 1 : -1, true)) },
+    { ...mark, keys: ["Alt+Shift+ArrowLeft", "Alt+Shift+ArrowRight", "Mod+Shift+ArrowLeft", "Mod+Shift+ArrowRight"], show: ["Alt+Shift+←", "Alt+Shift+→"], help: "chosen mark: move its start by a character", run: marks((m, e) => m.resize("start", e.key === "ArrowRight" ? 1 : -1, true)) },
+    { ...mark, keys: ["Delete", "Backspace"], help: "chosen mark: remove it", run: marks((m) => m.removeSelected()) },
+    { ...mark, keys: ["Escape", "Enter"], help: "leave the marks", run: marks((m) => m.leave()) },
+    { section: WRITING, keys: ["e"], help: "write the rewrite", run: () => task?.write() },
+    { section: WRITING, keys: ["Escape"], typing: true, help: "leave a text field", run: (event) => { if (!event.target.matches("textarea, input")) return false; event.target.blur(); $("text-title")?.focus(); return true; } },
+    { section: WRITING, keys: ["c"], help: "start the rewrite from a copy of the text", run: () => task?.copyText() },
+    { section: WRITING, keys: ["l"], help: "comment to the lead", run: () => { const field = $("comment"); if (field) { field.closest("details").open = true; field.focus(); } } },
+    { section: GOING, keys: ["Mod+Enter"], typing: true, repeat: false, help: "submit, from anywhere", run: () => { if (task && !task.locked) task.form.requestSubmit(); } },
+    { section: GOING, keys: ["u", "Mod+z"], help: "undo the last label, mark, group, or rewrite put in by a key", run: () => task?.undo() },
+    { section: GOING, keys: ["Shift+u", "Mod+Shift+z", "Mod+y"], help: "redo", run: () => task?.redo() },
+    { section: GOING, keys: ["s"], repeat: false, help: "skip: someone else takes this text", run: () => keys.press("skip") },
+    { section: GOING, keys: ["ArrowLeft"], repeat: false, help: "back to your last text; again for the one before", run: () => keys.press("back") },
+    { section: GOING, keys: ["ArrowRight"], repeat: false, help: "forward again, up to the current text", run: () => keys.press("forward") },
+    { section: GOING, keys: ["h"], help: "hide or show the text", run: toggleBlur },
+    { section: GOING, keys: ["g"], help: "guidelines", run: () => keys.open("guidelines") },
+    { section: GOING, keys: ["?"], help: "this sheet", run: () => keys.open("help") },
+  );
 
-  document.addEventListener("click", (event) => {
-    lastActivity = Date.now();
-    const opener = event.target.closest("[data-open]");
-    if (opener) open(opener.dataset.open);
-    if (event.target.closest("#hide")) toggleBlur();
-    if (event.target.id === "single-keys") store.set("redress-single-keys", event.target.checked ? "yes" : "no");
-  });
+  document.addEventListener("click", (event) => { if (event.target.closest("#hide")) toggleBlur(); });
 
   // On a touch screen a selection grows by its handles, so marking waits for the button.
   document.addEventListener("selectionchange", () => {
     const button = $("mark-selection");
-    if (button && task) button.hidden = !task.selection();
+    if (button && task) button.hidden = !task.marks.selection();
   });
-  for (const name of ["pointermove", "scroll"]) document.addEventListener(name, () => { lastActivity = Date.now(); }, { passive: true });
 
   setInterval(() => {
-    if (task && !document.hidden && Date.now() - lastActivity < IDLE_AFTER * 1000) task.seconds += 1;
+    if (task && !document.hidden && Date.now() - keys.lastUsed < IDLE_AFTER * 1000) task.seconds += 1;
   }, 1000);
 
   document.addEventListener("visibilitychange", () => { if (document.hidden && task?.draftTimer) task.saveDraft(true); });
-  // A draft on its way must not land after the submit that follows it; the server leaves finished work alone anyway.
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id !== "task") return;
     start();
-    const focus = document.querySelector("#task [data-focus]");
-    focus?.focus({ preventScroll: false });
-    window.scrollTo(0, 0);
+    const alert = document.querySelector("#task [role=alert]");
+    document.querySelector("#task [data-focus]")?.focus({ preventScroll: true });
+    if (alert) alert.scrollIntoView({ block: "start" }); else window.scrollTo(0, 0);
   });
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (["skip", "back", "forward"].includes(event.target.id) && task?.draftTimer) task.saveDraft(true);
   });
-  document.addEventListener("DOMContentLoaded", () => {
-    const singleKeys = $("single-keys");
-    if (singleKeys) singleKeys.checked = store.get("redress-single-keys") !== "no";
-    start();
-  });
+  document.addEventListener("DOMContentLoaded", start);
 })();

@@ -7,9 +7,20 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotation import projects, work
-from annotation.models import Annotation, AnnotationRevision, Export, ItemImport, Membership, RejectedRow, Role
-from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
+from annotation import consensus, gold, jobs, practice, projects, work
+from annotation.models import (
+    Annotation,
+    AnnotationRevision,
+    ConsensusRun,
+    Endpoint,
+    Export,
+    ItemImport,
+    Membership,
+    RejectedRow,
+    Role,
+    SuggestionReport,
+)
+from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, SuggestionFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +47,21 @@ def fill():
     Export.objects.create(project=project, created_by=user, kind="pairs", file_format="csv")
     projects.change(project, by=user, guidelines="Be fair.")
     projects.add_member(project, f"p{project.pk}@example.org", [Role.TRAINER], invited_by=user)
+    fill_known_answers(project, user)
+    SuggestionFactory(item=annotation.item, answer="<script>alert(1)</script>", rewrite="<script>alert(1)</script>")
+    SuggestionReport.objects.create(project=project, created_by=user, seed=1)
+
+
+def fill_known_answers(project, user):
+    text = ItemFactory(project=project)
+    gold.create(project, user, kind="practice", text="<script>alert(1)</script>", labels={"bias": ["high"]})
+    gold.create(project, user, kind="gold", item=text, labels={"bias": ["high"]})
+    gold.change_settings(project, user, practice=True, gold_every=1)
+    practice.begin(user, project)
+    practice.let_pass(project, user, user)
+    work.next_assignment(user, project)
+    run = consensus.start(project, user)
+    jobs.execute(ConsensusRun.objects, run.pk, consensus.run)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -57,8 +83,8 @@ def test_every_model_is_listed_searched_and_opened_in_constant_queries(client, a
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model is not Membership])
-def test_nothing_is_added_or_deleted_by_hand_but_memberships(client, administrator, model):
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in (Membership, Endpoint)])
+def test_nothing_is_added_or_deleted_by_hand_but_memberships_and_endpoints(client, administrator, model):
     fill()
     name = f"admin:annotation_{model._meta.model_name}"
     assert client.get(reverse(f"{name}_add")).status_code == 403
@@ -74,3 +100,17 @@ def test_an_annotation_cannot_be_changed_by_hand(client, administrator):
     assert answer.status_code == 403
     annotation.refresh_from_db()
     assert annotation.rewrite == "Kinder."
+
+
+def test_an_administrator_adds_an_endpoint_without_its_key_and_cannot_delete_it(client, administrator):
+    add = reverse("admin:annotation_endpoint_add")
+    values = {
+        **{"name": "Ours", "base_url": "http://models.example:8000/v1", "model": "m", "token_limit": "max_tokens"},
+        **{"input_price": "0.5", "output_price": "1.5", "parameters": "{}", "concurrency": "4"},
+        **{"timeout_seconds": "60", "is_active": "on", "key_variable": "sk-0123456789"},
+    }
+    refused = client.post(add, values)
+    assert refused.status_code == 200 and "The key itself does not belong here" in refused.content.decode()
+    assert client.post(add, values | {"key_variable": "OURS_API_KEY"}).status_code == 302
+    endpoint = Endpoint.objects.get()
+    assert client.post(reverse("admin:annotation_endpoint_delete", args=[endpoint.pk])).status_code == 403

@@ -1,0 +1,154 @@
+"""What is hidden among the work: gold texts with a known answer, and texts that the person did before.
+
+Places are drawn in blocks: with "one in about n", each block of n texts that a person is given holds one, at a place
+drawn from the project's seed. Which texts were hidden, where, and with which seed, is recorded in Control.
+"""
+
+import random
+from datetime import datetime
+
+from django.db.models import Exists, F, OuterRef
+
+from annotation import gold, pairs, suggestions
+from annotation.models import (
+    Annotation,
+    Assignment,
+    Control,
+    ControlPlan,
+    Item,
+    ItemKind,
+    PracticeAnswer,
+    Project,
+    QualitySettings,
+)
+
+# A repeat is drawn from so many of one's texts, the newest that are old enough; so the search never walks over all.
+REPEAT_WINDOW = 500
+
+
+def next_control(user, project: Project, lease_until: datetime) -> Assignment | None:
+    """The hidden text that is due for this person, handed out; None when it is the work's turn.
+
+    Needs a transaction. Its person's plan is locked, so two tabs cannot draw twice; what both then try to hold is
+    decided by the constraints on Assignment.
+    """
+    settings = gold.settings_of(project)
+    if not settings.gold_every and not settings.repeat_every:
+        return None
+    plan = _plan(user, project)
+    place = plan.handed + 1
+    for kind, find in ((ItemKind.GOLD, _gold_item), (ItemKind.REPEAT, _repeat_item)):
+        if not _due(plan, settings, kind, place):
+            continue
+        chance = random.Random(f"{settings.seed}:{user.pk}:{kind.value}:{place}")  # noqa: S311 - a shuffle, no secret
+        item = find(user, project, settings, chance)
+        if item is None:
+            continue
+        item.project = project
+        assignment = Assignment.objects.create(
+            project=project,
+            item=item,
+            annotator=user,
+            lease_until=lease_until,
+            **suggestions.condition(item, user.pk),
+        )
+        Control.objects.create(
+            project=project, annotator=user, assignment=assignment, kind=kind, place=place, seed=settings.seed
+        )
+        return assignment
+    return None
+
+
+def _plan(user, project: Project) -> ControlPlan:
+    plans = ControlPlan.objects.select_for_update()
+    plan = plans.filter(project=project, annotator=user).first()
+    if plan is None:
+        ControlPlan.objects.get_or_create(project=project, annotator=user)
+        plan = plans.get(project=project, annotator=user)
+    return plan
+
+
+def _due(plan: ControlPlan, settings: QualitySettings, kind: ItemKind, place: int) -> bool:
+    """Whether this place is the one that was drawn, or past it; then the next block's place is drawn."""
+    every = getattr(settings, f"{kind.value}_every")
+    drawn_with, due = getattr(plan, f"{kind.value}_every"), getattr(plan, f"{kind.value}_due")
+    if every != drawn_with:  # the lead changed it: begin anew from here
+        due = _draw(settings, plan, kind, every, (place - 1) // every) if every else 0
+        if every and due < place:
+            due = _draw(settings, plan, kind, every, (place - 1) // every + 1)
+    reached = bool(every) and place >= due
+    if reached:
+        block = max((due - 1) // every + 1, place // every)
+        following = _draw(settings, plan, kind, every, block)
+    else:
+        following = due
+    if (every, following) != (drawn_with, getattr(plan, f"{kind.value}_due")):
+        values = {f"{kind.value}_every": every, f"{kind.value}_due": following}
+        ControlPlan.objects.filter(pk=plan.pk).update(**values)
+        for name, value in values.items():
+            setattr(plan, name, value)
+    return reached
+
+
+def _draw(settings: QualitySettings, plan: ControlPlan, kind: ItemKind, every: int, block: int) -> int:
+    """The place within a block of `every` places, from 1."""
+    chance = random.Random(f"{settings.seed}:{plan.annotator_id}:{kind.value}:{every}:{block}")  # noqa: S311
+    return block * every + chance.randint(1, every)
+
+
+def _gold_item(user, project: Project, settings: QualitySettings, chance: random.Random) -> Item | None:
+    """A gold text that this person never had: neither here, nor in practice, nor the text it was copied from."""
+    had = Assignment.objects.filter(annotator=user)
+    free = Item.objects.filter(
+        project=project, kind=ItemKind.GOLD, retired_at=None, taken__lt=F("overlap"), gold__isnull=False
+    ).exclude(
+        Exists(had.filter(item=OuterRef("pk")))
+        | Exists(had.filter(item=OuterRef("gold__copied_from")))
+        | Exists(PracticeAnswer.objects.filter(annotator=user, item=OuterRef("pk")))
+    )
+    keys = list(free.order_by("pk").values_list("pk", flat=True))
+    return Item.objects.get(pk=chance.choice(keys)) if keys else None
+
+
+def _repeat_item(user, project: Project, settings: QualitySettings, chance: random.Random) -> Item | None:
+    """A copy of a text that this person finished long enough ago and that was not repeated to them yet."""
+    mine = Annotation.objects.filter(project=project, annotator=user).order_by("-created_at")
+    begin = settings.repeat_after
+    window = mine.values_list("item_id", "kind")[begin : begin + REPEAT_WINDOW]
+    done = [item for item, kind in window if kind == ItemKind.WORK]
+    repeated = Item.objects.filter(repeat_of=OuterRef("pk"), repeat_for=user)
+    free = Item.objects.filter(pk__in=done, retired_at=None).exclude(Exists(repeated))
+    keys = list(free.order_by("pk").values_list("pk", flat=True))
+    if not keys:
+        return None
+    original = Item.objects.get(pk=chance.choice(keys))
+    return gold.copy_of(
+        original,
+        kind=ItemKind.REPEAT,
+        overlap=1,
+        repeat_of=original,
+        repeat_for=user,
+        external_id=f"repeat-{original.pk}-{user.pk}",
+    )
+
+
+def settled(annotation: Annotation, *, lock: bool = False) -> bool:
+    """Whether an annotation can no longer change because the lead has settled its text.
+
+    Nobody settles a hidden text. It closes together with the work that its annotator did just before it; else, once
+    everything is settled, what is still open would be what was hidden.
+    """
+    if annotation.kind == ItemKind.WORK:
+        return pairs.settled(annotation.item, lock=lock)
+    before = (
+        Annotation.objects.filter(
+            project=annotation.project_id,
+            annotator=annotation.annotator_id,
+            kind=ItemKind.WORK,
+            created_at__lt=annotation.created_at,
+        )
+        .select_related("item")
+        .order_by("-created_at")
+        .first()
+    )
+    return before is not None and pairs.settled(before.item, lock=lock)

@@ -1,0 +1,381 @@
+"""Known answers: made from a text, by hand or from a file; and how a project uses them."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.files import File
+from django.db import transaction
+from django.db.models import Count
+from django.utils import timezone
+
+from annotation import events, rows, validators
+from annotation.jobs import JobError
+from annotation.models import Assignment, Gold, Item, ItemKind, Pair, PracticeAnswer, Project, QualitySettings
+
+KINDS = (ItemKind.PRACTICE, ItemKind.GOLD)
+# Everybody fits in: the largest number that the column holds.
+EVERYBODY = 32_767
+MAX_EXPLANATION = 5_000
+MAX_FILE_ROWS = 2_000
+MAX_FILE_BYTES = 5 * 1024 * 1024
+CONTENT = ("labels", "spans", "rewrite", "explanation")
+
+
+def levels_of(project: Project) -> dict[str, list[str]]:
+    return {dimension.key: dimension.levels for dimension in project.dimensions.all()}
+
+
+# One known answer
+
+
+def create(
+    project: Project,
+    user,
+    *,
+    kind: str,
+    item: Item | None = None,
+    text: str = "",
+    external_id: str = "",
+    **content: Any,
+) -> Gold:
+    """Give a text a known answer: a text of the project, or with `text` a new one.
+
+    A text that nobody was ever given becomes the practice or gold item itself, and leaves the queue. One that somebody
+    had is copied: its annotations go on counting as work, and the copy counts nothing twice. Whoever had the original
+    is never given the copy.
+
+    Args:
+        kind: practice or gold. content: any of CONTENT.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    with transaction.atomic():
+        return _create(project, user, kind=kind, item=item, text=text, external_id=external_id, content=content)
+
+
+def _create(
+    project: Project, user, *, kind: str, item: Item | None, text: str, external_id: str, content: Mapping[str, Any]
+) -> Gold:
+    errors: dict[str, Any] = {}
+    _collect(errors, "kind", _check_kind, kind)
+    text = item.text if item else validators.normalise_text(text) if isinstance(text, str) else ""
+    if item is None:
+        _collect(errors, "text", validators.check_text, text)
+        _collect(errors, "external_id", _check_new_id, project, external_id)
+    cleaned = _clean(project, text, content, errors)
+    if errors:
+        raise ValidationError(errors)
+    made_in_place, copied_from = False, None
+    if item is None:
+        item = Item.objects.create(
+            project=project, kind=kind, text=text, external_id=external_id or _new_id(kind), overlap=EVERYBODY
+        )
+    else:
+        item = Item.objects.select_for_update().get(pk=item.pk, project=project)
+        if item.kind != ItemKind.WORK:
+            raise ValidationError(
+                {"item": f"{item} is no text of the work: it is a {item.get_kind_display().lower()}."}
+            )
+        if Assignment.objects.filter(item=item).exists() or Pair.objects.filter(item=item).exists():
+            copied_from, item = item, copy_of(item, kind=kind, external_id=_new_id(kind), overlap=EVERYBODY)
+        else:
+            made_in_place = True
+            item.kind, item.overlap = kind, EVERYBODY
+            item.save(update_fields=["kind", "overlap"])
+    gold = Gold.objects.create(
+        project=project, item=item, created_by=user, copied_from=copied_from, made_in_place=made_in_place, **cleaned
+    )
+    events.record(
+        project, user, "gold.made", item=item, subject=item.external_id, after={"kind": kind, **_logged(cleaned)}
+    )
+    return gold
+
+
+def copy_of(item: Item, **values: Any) -> Item:
+    """A new item with everything that describes the text, and nothing of what became of it."""
+    copy = Item.objects.get(pk=item.pk)
+    copy.pk, copy._state.adding = None, True
+    copy.taken = copy.finished = copy.priority = 0
+    copy.retired_at, copy.created_at = None, timezone.now()
+    for name, value in values.items():
+        setattr(copy, name, value)
+    copy.save(force_insert=True)
+    return copy
+
+
+@transaction.atomic
+def change(gold: Gold, user, *, kind: str | None = None, **content: Any) -> Gold:
+    """Change a known answer. Figures are computed anew from it; scores of practice stay as they were given.
+
+    Raises:
+        ValidationError: keyed by field; the kind of a text that somebody had stays.
+    """
+    gold = Gold.objects.select_for_update(of=("self",)).select_related("item", "project").get(pk=gold.pk)
+    item = gold.item
+    before = {"kind": item.kind, **_logged(_values(gold))}
+    errors: dict[str, Any] = {}
+    if kind is not None and kind != item.kind:
+        _collect(errors, "kind", _check_kind, kind)
+        if not errors and is_used(gold):
+            errors["kind"] = (
+                "Somebody has answered this text already, so its use cannot change. Make a new one instead."
+            )
+    cleaned = _clean(gold.project, item.text, _values(gold) | content, errors)
+    if errors:
+        raise ValidationError(errors)
+    for name, value in cleaned.items():
+        setattr(gold, name, value)
+    gold.updated_at = timezone.now()
+    gold.save()
+    if kind is not None and kind != item.kind:
+        _keep_practice_possible(gold)
+        item.kind = kind
+        item.save(update_fields=["kind"])
+    old, new = events.changes(before, {"kind": item.kind, **_logged(cleaned)})
+    if new:
+        events.record(gold.project, user, "gold.changed", item=item, subject=item.external_id, before=old, after=new)
+    return gold
+
+
+@transaction.atomic
+def remove(gold: Gold, user) -> bool:
+    """Take a known answer out of use. Returns whether it is gone.
+
+    One that nobody has answered goes: its text returns to the work if it came from there, else it is deleted. One with
+    answers is only retired, because figures and scores rest on it.
+
+    Raises:
+        ValidationError: it is the last practice text of a project that practises.
+    """
+    gold = Gold.objects.select_for_update(of=("self",)).select_related("item", "project").get(pk=gold.pk)
+    _keep_practice_possible(gold)
+    item, used = gold.item, is_used(gold)
+    events.record(
+        gold.project,
+        user,
+        "gold.removed",
+        item=item if used or gold.made_in_place else None,
+        subject=item.external_id,
+        before={"kind": item.kind, **_logged(_values(gold))},
+    )
+    if used:
+        item.retired_at = timezone.now()
+        item.save(update_fields=["retired_at"])
+        return False
+    gold.delete()
+    if gold.made_in_place:
+        item.kind, item.overlap, item.retired_at = ItemKind.WORK, gold.project.overlap, None
+        item.save(update_fields=["kind", "overlap", "retired_at"])
+    else:
+        item.delete()
+    return True
+
+
+@transaction.atomic
+def restore(gold: Gold, user) -> None:
+    """Bring one that was taken out of use back."""
+    if Item.objects.filter(pk=gold.item_id).exclude(retired_at=None).update(retired_at=None):
+        events.record(gold.project, user, "gold.restored", item=gold.item_id, subject=gold.item.external_id)
+
+
+def is_used(gold: Gold) -> bool:
+    """Whether anybody was given the text, in practice or in the work."""
+    return (
+        Assignment.objects.filter(item=gold.item_id).exists()
+        or PracticeAnswer.objects.filter(item=gold.item_id).exists()
+    )
+
+
+def _keep_practice_possible(gold: Gold) -> None:
+    if gold.item.kind != ItemKind.PRACTICE or gold.item.retired_at:
+        return
+    locked = QualitySettings.objects.select_for_update().filter(project=gold.project_id, practice=True)
+    others = practice_items(gold.project).exclude(pk=gold.item_id)
+    if locked.exists() and not others.exists():
+        raise ValidationError(
+            "This is the last practice text, and annotators must practise first. Switch practice off, or add another."
+        )
+
+
+def practice_items(project: Project):
+    """The texts that rounds are made of."""
+    return Item.objects.filter(project=project, kind=ItemKind.PRACTICE, retired_at=None, gold__isnull=False)
+
+
+def counts(project: Project) -> dict[str, int]:
+    """How many known answers are in use, per kind."""
+    found = (
+        Item.objects.filter(project=project, kind__in=KINDS, retired_at=None, gold__isnull=False)
+        .values_list("kind")
+        .annotate(n=Count("pk"))
+        .order_by()
+    )
+    return {kind.value: 0 for kind in KINDS} | dict(found)
+
+
+def _clean(project: Project, text: str, content: Mapping[str, Any], errors: dict[str, Any]) -> dict[str, Any]:
+    cleaned: dict[str, Any] = {
+        "labels": content.get("labels", {}),
+        "spans": content.get("spans", []),
+        "rewrite": content.get("rewrite", ""),
+        "explanation": content.get("explanation", ""),
+    }
+    for field in ("rewrite", "explanation"):
+        if not isinstance(cleaned[field], str):
+            errors[field] = f"The {field} must be text."
+        else:
+            cleaned[field] = validators.normalise_text(cleaned[field])
+    _collect(errors, "labels", validators.check_accepted, cleaned["labels"], levels_of(project))
+    _collect(errors, "spans", validators.check_spans, cleaned["spans"], text)
+    if "rewrite" not in errors:
+        _collect(errors, "rewrite", validators.check_rewrite, cleaned["rewrite"])
+    if "explanation" not in errors:
+        _collect(errors, "explanation", _check_explanation, cleaned["explanation"])
+    if "spans" not in errors:
+        cleaned["spans"] = sorted(cleaned["spans"], key=lambda span: span["start"])
+    return cleaned
+
+
+def _check_kind(kind: Any) -> None:
+    if kind not in KINDS:
+        raise ValidationError("Choose practice or gold.")
+
+
+def _check_explanation(explanation: str) -> None:
+    validators.check_storable(explanation, "The explanation")
+    if len(explanation) > MAX_EXPLANATION:
+        raise ValidationError(f"The explanation has {len(explanation):,} characters; the limit is {MAX_EXPLANATION:,}.")
+
+
+def _check_new_id(project: Project, external_id: Any) -> None:
+    if not isinstance(external_id, str) or len(external_id) > 200:
+        raise ValidationError("The external_id is a name of at most 200 characters.")
+    validators.check_storable(external_id, "The external_id")
+    if external_id and Item.objects.filter(project=project, external_id=external_id).exists():
+        raise ValidationError(f"The project has a text with the external_id “{external_id}” already.")
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}-{uuid.uuid4().hex[:12]}"
+
+
+def _values(gold: Gold) -> dict[str, Any]:
+    return {name: getattr(gold, name) for name in CONTENT}
+
+
+def _logged(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the log keeps: the accepted levels per dimension as words, and the other parts as they are."""
+    labels = {key: " or ".join(accepted) for key, accepted in values["labels"].items()}
+    return {"labels": labels, **{name: values[name] for name in CONTENT if name != "labels"}}
+
+
+def _collect(errors: dict[str, Any], field: str, rule, *args) -> None:
+    try:
+        rule(*args)
+    except ValidationError as error:
+        errors[field] = error.messages
+
+
+# A file of them
+
+
+def import_csv(project: Project, user, file: File, *, kind: str = "") -> list[Gold]:
+    """Known answers from a CSV: all of its rows or, with every problem named, none.
+
+    Columns: text, one per dimension's key (accepted levels, separated by |; empty: not judged), explanation, kind
+    (practice or gold; `kind` where the column is missing or empty), external_id, safe_rewrite.
+
+    Raises:
+        ValidationError: keyed by `file`, one message a row at fault.
+    """
+    if not file.size:
+        raise ValidationError({"file": "The file is empty."})
+    if file.size > MAX_FILE_BYTES:
+        raise ValidationError({"file": f"The file is larger than {MAX_FILE_BYTES // 1024**2} MB. Split it."})
+    levels = levels_of(project)
+    known = ("text", "explanation", "kind", "external_id", "safe_rewrite", *levels)
+    made: list[Gold] = []
+    problems: list[str] = []
+    try:
+        stream: Any = file.open("rb")
+        rows.check_encoding(stream.file, "csv")
+        with transaction.atomic():
+            for row in rows.Reader(stream.file, "csv", ("text",), known):
+                if len(made) + len(problems) >= MAX_FILE_ROWS:
+                    raise ValidationError({"file": f"The file has more than {MAX_FILE_ROWS:,} rows. Split it."})
+                if isinstance(row, rows.Rejected):
+                    problems.append(f"Row {row.row}: {row.reason}")
+                    continue
+                try:
+                    made.append(_from_row(project, user, row.values, levels, kind))
+                except ValidationError as error:
+                    problems += [
+                        f"Row {row.row}, {field}: {' '.join(said)}" for field, said in error.message_dict.items()
+                    ]
+            if problems:
+                shown = problems[:20] + ([f"And {len(problems) - 20:,} more."] if len(problems) > 20 else [])
+                raise ValidationError({"file": [*shown, "Nothing was imported."]})
+            if not made:
+                raise ValidationError({"file": "The file has a header and no rows below it."})
+    except JobError as error:  # cannot be read as a whole
+        raise ValidationError({"file": str(error)}) from None
+    return made
+
+
+def _from_row(project: Project, user, values: Mapping[str, Any], levels: dict[str, list[str]], kind: str) -> Gold:
+    labels = {}
+    for key, names in levels.items():
+        cell = values.get(key, "").strip()
+        if cell:
+            labels[key] = [cell] if cell in names else [part.strip() for part in cell.split("|") if part.strip()]
+    return _create(
+        project,
+        user,
+        kind=values.get("kind", "").strip().lower() or kind,
+        item=None,
+        text=values.get("text", ""),
+        external_id=values.get("external_id", "").strip(),
+        content={
+            "labels": labels,
+            "rewrite": values.get("safe_rewrite", ""),
+            "explanation": values.get("explanation", ""),
+        },
+    )
+
+
+# How the project uses them
+
+
+def settings_of(project: Project) -> QualitySettings:
+    """The project's settings, read once per project object; the defaults where nothing was set."""
+    if not hasattr(project, "_quality_settings"):
+        found = QualitySettings.objects.filter(project=project).first()
+        project._quality_settings = found or QualitySettings(project=project)  # type: ignore[attr-defined]
+    return project._quality_settings  # type: ignore[attr-defined]
+
+
+@transaction.atomic
+def change_settings(project: Project, user, **values: Any) -> QualitySettings:
+    """Set how a project practises and what it hides among the work.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    QualitySettings.objects.get_or_create(project=project)
+    settings = QualitySettings.objects.select_for_update().get(project=project)
+    before = settings.values()
+    for name in QualitySettings.FIELDS:
+        if name in values:
+            setattr(settings, name, values[name])
+    settings.full_clean(exclude=["project"])
+    if settings.practice and not practice_items(project).exists():
+        raise ValidationError({"practice": "There are no practice texts yet. Add some first, then switch practice on."})
+    settings.save()
+    old, new = events.changes(before, settings.values())
+    if new:
+        events.record(project, user, "quality.changed", before=old, after=new)
+    project._quality_settings = settings  # type: ignore[attr-defined]
+    return settings

@@ -1,0 +1,197 @@
+"""The annotator's page by keyboard alone: labels, marks, undo, and a help sheet that knows every key."""
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import expect
+
+from annotation.models import Annotation, Assignment
+from tests.factories import ItemFactory, MembershipFactory, ProjectFactory
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+TEXT = "Most people in that ghetto are simply lazy 👩‍👩‍👧 folk."
+
+
+@pytest.fixture
+def project():
+    return ProjectFactory(overlap=1, guidelines="# Be kind")
+
+
+@pytest.fixture
+def annotating(new_page, project):
+    ItemFactory(project=project, text=TEXT)
+    ItemFactory(project=project, text="The second text.")
+    page = new_page(MembershipFactory(project=project).user)
+    page.goto(reverse("annotation:annotate", args=[project.pk]))
+    return page
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def marked(page):
+    return page.locator("#text mark").all_inner_texts()
+
+
+def chosen(page):
+    return page.locator("fieldset.dimension input:checked").evaluate_all("all => all.map((input) => input.value)")
+
+
+def said(page, words):
+    expect(page.locator("#live")).to_contain_text(words)
+
+
+def test_a_text_is_labelled_marked_rewritten_and_submitted_by_keyboard_alone(annotating):
+    press(annotating, "3", "2", "2", "1")
+    press(annotating, "m", "ArrowRight", "ArrowRight", "ArrowRight", "Shift+ArrowRight", "Space", "Escape")
+    press(annotating, "e")
+    annotating.keyboard.type("Many people there face barriers.")
+    press(annotating, "Control+Enter")
+    expect(annotating.locator("#text")).to_have_text("The second text.")
+    annotation = Annotation.objects.get()
+    assert annotation.labels == {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
+    assert [TEXT[span["start"] : span["end"]] for span in annotation.spans] == ["that ghetto"]
+    assert annotating.evaluate("document.activeElement.id") == "text-title"
+
+
+def test_a_mark_is_chosen_grown_shrunk_and_removed_by_keyboard(annotating):
+    press(annotating, "m", "ArrowRight", "ArrowRight", "ArrowRight", "Space", "Escape")
+    press(annotating, "m", *["ArrowRight"] * 7, "Space", "Escape")
+    assert marked(annotating) == ["that", "lazy"]
+    press(annotating, ".")
+    said(annotating, "Mark 1 of 2: that")
+    press(annotating, "ArrowRight")
+    said(annotating, "Marked: that ghetto")
+    press(annotating, "Shift+ArrowLeft", "ArrowRight", "ArrowLeft")
+    assert marked(annotating) == ["in that ghetto", "lazy"]
+    press(annotating, "Alt+ArrowLeft", "Alt+Shift+ArrowRight")
+    assert marked(annotating) == ["n that ghett", "lazy"]
+    press(annotating, ".", "Alt+ArrowRight", "Alt+ArrowRight")
+    said(annotating, "Marked: lazy 👩‍👩‍👧")  # the emoji and its joiners are one character to people
+    press(annotating, "Control+ArrowLeft")
+    press(annotating, ",", "Delete")
+    said(annotating, "Mark removed: n that ghett")
+    assert marked(annotating) == ["lazy "]
+    press(annotating, "Delete", ".")
+    said(annotating, "There are no marks yet.")
+    press(annotating, "u")
+    assert marked(annotating) == ["lazy "]
+
+
+def test_a_mark_stops_at_its_neighbour_and_never_becomes_empty(annotating):
+    press(annotating, "m", "Space", "Escape", "m", "ArrowRight", "Space", "Escape")
+    assert marked(annotating) == ["Most", "people"]
+    press(annotating, ".", "ArrowRight", "ArrowRight")
+    assert marked(annotating) == ["Most ", "people"]
+    said(annotating, "cannot go further")
+    press(annotating, *["Alt+ArrowLeft"] * 8)
+    assert marked(annotating) == ["M", "people"]
+
+
+def test_undo_and_redo_of_labels_marks_groups_and_a_copied_rewrite(annotating):
+    press(annotating, "3", "2")
+    press(annotating, "m", "Space", "Escape")
+    press(annotating, "t")
+    annotating.keyboard.type("poor people")
+    press(annotating, "Enter", "Escape")
+    annotating.fill("#rewrite", "My own words.")
+    press(annotating, "Escape", "c")
+    assert annotating.input_value("#rewrite") == TEXT
+    press(annotating, "Escape", "u")
+    assert annotating.input_value("#rewrite") == "My own words."
+    press(annotating, "u")
+    expect(annotating.locator("#groups button")).to_have_count(0)
+    press(annotating, "Control+z")
+    assert marked(annotating) == []
+    press(annotating, "u", "u")
+    assert chosen(annotating) == []
+    press(annotating, "u")
+    said(annotating, "Nothing to be undone")
+    press(annotating, "Shift+U", "Control+Shift+Z", "Control+y")
+    assert chosen(annotating) == ["high", "mild"]
+    assert marked(annotating) == ["Most"]
+    press(annotating, "Shift+U", "Shift+U")
+    assert annotating.input_value("#rewrite") == TEXT
+    expect(annotating.locator("#groups button")).to_have_text("poor people ×")
+
+
+def test_a_level_chosen_with_the_mouse_is_undone_too(annotating):
+    annotating.locator("fieldset.dimension label").first.click()
+    annotating.locator("fieldset.dimension label").nth(2).click()
+    press(annotating, "u")
+    assert chosen(annotating) == ["none"]
+
+
+def test_undo_in_a_text_field_is_the_fields_own(annotating):
+    press(annotating, "1", "e")
+    annotating.keyboard.type("x")
+    press(annotating, "Control+z")
+    assert (annotating.input_value("#rewrite"), chosen(annotating)) == ("", ["none"])
+
+
+def test_other_scripts_set_labels_and_rewrites_and_add_keys(annotating):
+    annotating.evaluate(
+        """() => {
+            document.addEventListener("redress:task", (event) => { window.task = event.detail; });
+            Redress.keys.add({ keys: ["x"], section: "More", help: "take the suggestion", run: () => {
+                task.setLabel("harm", "high"); task.setRewrite("Suggested."); task.setSpans([{ start: 0, end: 4 }]);
+            } });
+        }"""
+    )
+    press(annotating, "s")
+    expect(annotating.locator("#text")).to_have_text("The second text.")
+    press(annotating, "x")
+    assert (annotating.input_value("#rewrite"), chosen(annotating), marked(annotating)) == (
+        "Suggested.",
+        ["high"],
+        ["The "],
+    )
+    press(annotating, "?")
+    expect(annotating.locator("#keys-sheet")).to_contain_text("take the suggestion")
+    press(annotating, "Escape", "u", "u", "u")
+    assert (annotating.input_value("#rewrite"), chosen(annotating), marked(annotating)) == ("", [], [])
+    with pytest.raises(Exception, match=r"The key \? is taken"):
+        annotating.evaluate("Redress.keys.add({ keys: ['?'], help: 'again' })")
+
+
+def test_the_sheet_names_every_key_and_every_key_does_something(annotating):
+    """Each key of the registry is printed on the sheet, and an event with it reaches its action."""
+    press(annotating, "?")
+    expect(annotating.locator("#help")).to_be_visible()
+    entries = annotating.evaluate(
+        "Redress.keys.entries.map(({ keys, help, mode, typing }) => ({ keys, help, mode, typing }))"
+    )
+    rows = annotating.locator("#keys-sheet tr").evaluate_all(
+        "rows => rows.map((row) => [row.dataset.keys, row.cells[0].innerText.trim(), row.cells[1].innerText])"
+    )
+    assert [[" ".join(entry["keys"]), entry["help"]] for entry in entries] == [[row[0], row[2]] for row in rows]
+    assert all(row[1] for row in rows), "a row without its key"
+    press(annotating, "Escape")
+    annotating.evaluate(
+        """() => {
+            window.ran = [];
+            for (const entry of Redress.keys.entries) if (entry.run) entry.run = () => { window.ran.push(entry.help); };
+        }"""
+    )
+    names = {"space": "Space"}
+    for entry in entries:
+        for combo in entry["keys"]:
+            *modifiers, key = combo.split("+")
+            pressed = "+".join(["Control" if m == "Mod" else m for m in modifiers] + [names.get(key, key)])
+            annotating.evaluate("mode => { Redress.keys.mode = mode ?? null; window.ran = []; }", entry.get("mode"))
+            press(annotating, pressed)
+            assert annotating.evaluate("window.ran") == [entry["help"]], combo
+
+
+def test_single_keys_can_be_switched_off(annotating):
+    press(annotating, "?")
+    annotating.uncheck("#single-keys")
+    press(annotating, "Escape", "1", "e")
+    assert chosen(annotating) == []
+    assert annotating.evaluate("document.activeElement.id") != "rewrite"
+    annotating.click("#mark-words")
+    press(annotating, "Space")
+    assert marked(annotating) == ["Most"]
+    assert not Assignment.objects.filter(state="finished").exists()
