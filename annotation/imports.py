@@ -19,9 +19,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from annotation import events, mapping, past, rows, sources, validators
+from annotation.bulk import insert
 from annotation.jobs import JobError, LeaseLost, Paused
 from annotation.mapping import DROPPED, KEPT, LABEL, Inspection
-from annotation.models import FileFormat, ImportStatus, Item, ItemImport, Project, Review
+from annotation.models import FileFormat, ImportStatus, Item, ItemImport, Pair, Project, Review
 from annotation.rows import Rejected, Row
 
 BATCH = 2_000  # rows between two reports
@@ -70,19 +71,23 @@ SELECT row, 'external_id',
     || ', imported on ' || to_char(created_at, 'YYYY-MM-DD') || '.', left(text, 200)
 FROM gone
 """
-NEW_ITEMS = """
-INSERT INTO annotation_item
-    (project_id, external_id, text, source, language, target_group, metadata, kind, content_kinds, priority,
-    overlap, taken, finished, created_at)
-SELECT
-    %(project)s, external_id, text, source, language, target_group, metadata, 'work', content_kinds, 0,
-    %(overlap)s, 0, 0, %(now)s
-FROM staged_item ORDER BY row
-"""
-NEW_PAIRS = """
-INSERT INTO annotation_pair (project_id, item_id, rewrite, labels, imported_rewrite, imported_labels, status,
-    disagreement, reason, version, created_at)
-SELECT %(project)s, item.id, rewrite, labels, rewrite, labels, 'proposed', 0, '', 1, %(now)s
+ITEM_VALUES = {
+    "project_id": "%(project)s",
+    "created_at": "%(now)s",
+    **{name: name for name in ("external_id", "text", "source", "language", "target_group")},
+    **{name: name for name in ("metadata", "content_kinds")},
+    "overlap": "%(overlap)s",
+}
+PAIR_VALUES = {
+    "project_id": "%(project)s",
+    "item_id": "item.id",
+    "rewrite": "rewrite",
+    "labels": "labels",
+    "imported_rewrite": "rewrite",
+    "imported_labels": "labels",
+    "created_at": "%(now)s",
+}
+PAIRS_FROM = """
 FROM staged_item JOIN annotation_item item
     ON item.project_id = %(project)s AND item.external_id = staged_item.external_id
 WHERE rewrite <> '' OR labels <> '{}' ORDER BY row
@@ -289,6 +294,34 @@ def described(found: Inspection, source: sources.Source, decided: dict[str, Any]
     }
 
 
+IN_WORDS = {
+    "cancelled": "cancelled annotation{s} left out",
+    "predictions": "prediction{s} of models left out: only what people decided is an annotation",
+    "drafts": "draft{s} left out",
+    "empty": "row{s} in which nothing was annotated: only the text was taken",
+    "incomplete": "annotation{s} without a label for every dimension",
+    "joined_spans": "mark{s} that overlapped another became one with it",
+    "further_rewrites": "further rewrite{s} kept with the annotation; the first one counts",
+    "deselected": "row{s} of splits that were not chosen",
+}
+
+
+def findings_in_words(job: ItemImport) -> list[str]:
+    """What an import left aside or kept elsewhere, a sentence each."""
+    found = job.findings or {}
+    said = []
+    for name, count in found.get("aside", {}).items():
+        if name in IN_WORDS:
+            said.append(f"{count:,} {IN_WORDS[name].format(s='' if count == 1 else 's')}.")
+    for column, values in found.get("unmapped", {}).items():
+        shown = ", ".join(f"“{value}” ({count:,})" for value, count in list(values.items())[:8])
+        more = " and others" if len(values) > 8 else ""
+        said.append(f"Values of {column} that are no level, kept beside the annotations: {shown}{more}.")
+    if files := found.get("files_aside"):
+        said.append(f"Files of the archive that hold no rows: {', '.join(files[:8])}{' …' if len(files) > 8 else ''}.")
+    return said
+
+
 # Reading and staging
 
 
@@ -365,10 +398,8 @@ def _apply(job: ItemImport, cursor, cleaner: "Cleaner") -> dict[str, Any]:
         else:
             cursor.execute(TWICE_IN_FILE)
             cursor.execute(IN_PROJECT, values)
-            cursor.execute(NEW_ITEMS, values)
-            counts["imported"] = cursor.rowcount
-            cursor.execute(NEW_PAIRS, values)
-            counts["proposed"] = cursor.rowcount
+            counts["imported"] = insert(cursor, Item, ITEM_VALUES, "FROM staged_item ORDER BY row", values)
+            counts["proposed"] = insert(cursor, Pair, PAIR_VALUES, PAIRS_FROM, values)
         cursor.execute(REJECTED_ROWS, values)
         counts["rejected"] = cursor.rowcount
         counts["findings"] = report

@@ -20,8 +20,19 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from annotation import mapping, pairs, rows, validators, work
+from annotation.bulk import insert
 from annotation.jobs import JobError
-from annotation.models import Annotation, Item, ItemImport, ItemKind, Pair, PairStatus, Project
+from annotation.models import (
+    Annotation,
+    Assignment,
+    ImportedAnnotation,
+    Item,
+    ItemImport,
+    ItemKind,
+    Pair,
+    PairStatus,
+    Project,
+)
 from annotation.rows import Rejected
 
 if TYPE_CHECKING:
@@ -121,28 +132,29 @@ ANNOTATED_HERE = REJECT.format(
     JOIN annotation_assignment assignment ON assignment.item_id = f.item_id AND assignment.annotator_id = p.user_id
     """
 )
-NEW_ITEMS = """
-INSERT INTO annotation_item
-    (project_id, external_id, text, source, language, target_group, metadata, kind, content_kinds, priority,
-    overlap, taken, finished, created_at)
-SELECT
-    %(project)s, CASE WHEN a.external_id = '' THEN %(job)s || '-' || a.row ELSE a.external_id END, a.text, a.source,
-    a.language, a.target_group, a.metadata, 'work', a.content_kinds, 0,
-    greatest(%(overlap)s, counts.people), 0, 0, %(now)s
+EXTERNAL_ID = "CASE WHEN a.external_id = '' THEN %(job)s || '-' || a.row ELSE a.external_id END"
+ITEM_VALUES = {
+    "project_id": "%(project)s",
+    "created_at": "%(now)s",
+    "external_id": EXTERNAL_ID,
+    **{name: f"a.{name}" for name in ("text", "source", "language", "target_group", "metadata", "content_kinds")},
+    "overlap": "greatest(%(overlap)s, counts.people)",
+}
+ITEMS_FROM = """
 FROM (
     SELECT key, min(place) AS place, count(person) AS people FROM staged_annotation
     WHERE key IN (SELECT key FROM staged_first WHERE item_id IS NULL) GROUP BY key
 ) counts JOIN staged_annotation a ON a.place = counts.place
 ORDER BY a.place
 """
-# By the same expression as in NEW_ITEMS: no item of the project had that id a moment ago.
-FIND_NEW = """
+# By the same expression as in ITEM_VALUES: no item of the project had that id a moment ago.
+FIND_NEW = f"""
 UPDATE staged_first SET item_id = item.id FROM (
     SELECT key, min(place) AS place FROM staged_annotation GROUP BY key
 ) kept JOIN staged_annotation a ON a.place = kept.place, annotation_item item
 WHERE staged_first.item_id IS NULL AND kept.key = staged_first.key AND item.project_id = %(project)s
-    AND item.external_id = CASE WHEN a.external_id = '' THEN %(job)s || '-' || a.row ELSE a.external_id END
-"""
+    AND item.external_id = {EXTERNAL_ID}
+"""  # noqa: S608
 MORE_ROOM = """
 UPDATE annotation_item item SET overlap = item.taken + counts.people
 FROM (
@@ -151,36 +163,55 @@ FROM (
 ) counts
 WHERE item.id = counts.item_id AND item.overlap < item.taken + counts.people
 """
-NEW_ASSIGNMENTS = """
-INSERT INTO annotation_assignment (project_id, item_id, annotator_id, state, lease_until, created_at)
-SELECT %(project)s, f.item_id, p.user_id, 'finished', coalesce(a.created_at, %(now)s), coalesce(a.created_at, %(now)s)
+STAGED = """
 FROM staged_annotation a JOIN staged_first f USING (key) JOIN staged_person p ON p.name = a.person
-ORDER BY a.place
 """
-NEW_ANNOTATIONS = """
-INSERT INTO annotation_annotation
-    (project_id, item_id, annotator_id, assignment_id, kind, labels, spans, target_groups, rewrite, comment,
-    active_seconds, suggestion_shown, guidelines_version, revision, created_at, updated_at)
-SELECT %(project)s, f.item_id, p.user_id, assignment.id, 'work', a.labels, a.spans, a.target_groups, a.rewrite,
-    a.comment, a.active_seconds, false, least(a.guidelines_version, %(guidelines)s), 1, coalesce(a.created_at, %(now)s),
-    coalesce(a.updated_at, a.created_at, %(now)s)
-FROM staged_annotation a JOIN staged_first f USING (key) JOIN staged_person p ON p.name = a.person
-JOIN annotation_assignment assignment ON assignment.item_id = f.item_id AND assignment.annotator_id = p.user_id
-ORDER BY a.place
-"""
-ORIGINS = """
-INSERT INTO annotation_importedannotation (annotation_id, item_import_id, row, name, values)
-SELECT annotation.id, %(job)s, a.row, a.person, a.other
-FROM staged_annotation a JOIN staged_first f USING (key) JOIN staged_person p ON p.name = a.person
-JOIN annotation_annotation annotation ON annotation.item_id = f.item_id AND annotation.annotator_id = p.user_id
-"""
+ASSIGNMENT_VALUES = {
+    "project_id": "%(project)s",
+    "item_id": "f.item_id",
+    "annotator_id": "p.user_id",
+    "state": "'finished'",
+    "lease_until": "coalesce(a.created_at, %(now)s)",
+    "created_at": "coalesce(a.created_at, %(now)s)",
+}
+ANNOTATION_VALUES = {
+    "project_id": "%(project)s",
+    "item_id": "f.item_id",
+    "annotator_id": "p.user_id",
+    "assignment_id": "assignment.id",
+    **{name: f"a.{name}" for name in ("labels", "spans", "target_groups", "rewrite", "comment", "active_seconds")},
+    "guidelines_version": "least(a.guidelines_version, %(guidelines)s)",
+    "created_at": "coalesce(a.created_at, %(now)s)",
+    "updated_at": "coalesce(a.updated_at, a.created_at, %(now)s)",
+}
+ORIGIN_VALUES = {
+    "annotation_id": "annotation.id",
+    "item_import_id": "%(job)s",
+    "row": "a.row",
+    "name": "a.person",
+    "values": "a.other",
+}
+WITH_ASSIGNMENT = (
+    f"{STAGED} JOIN annotation_assignment assignment "
+    "ON assignment.item_id = f.item_id AND assignment.annotator_id = p.user_id ORDER BY a.place"
+)
+WITH_ANNOTATION = (
+    f"{STAGED} JOIN annotation_annotation annotation "
+    "ON annotation.item_id = f.item_id AND annotation.annotator_id = p.user_id"
+)
+READY_MADE_VALUES = {
+    "project_id": "%(project)s",
+    "item_id": "ready.item_id",
+    "rewrite": "ready.pair_rewrite",
+    "imported_rewrite": "ready.pair_rewrite",
+    "created_at": "%(now)s",
+}
 READY_MADE = """
-INSERT INTO annotation_pair (project_id, item_id, rewrite, labels, imported_rewrite, imported_labels, status,
-    disagreement, reason, version, created_at)
-SELECT DISTINCT ON (f.item_id) %(project)s, f.item_id, a.pair_rewrite, '{}', a.pair_rewrite, '{}', 'proposed', 0, '', 1,
-    %(now)s
-FROM staged_annotation a JOIN staged_first f USING (key) JOIN annotation_item item ON item.id = f.item_id
-WHERE a.pair_rewrite <> '' AND item.created_at = %(now)s ORDER BY f.item_id, a.place
+FROM (
+    SELECT DISTINCT ON (f.item_id) f.item_id, a.pair_rewrite
+    FROM staged_annotation a JOIN staged_first f USING (key) JOIN annotation_item item ON item.id = f.item_id
+    WHERE a.pair_rewrite <> '' AND item.created_at = %(now)s ORDER BY f.item_id, a.place
+) ready
 """
 
 
@@ -195,19 +226,16 @@ def apply(cursor, job: ItemImport, project: Project, values: dict[str, Any], rep
     cursor.execute(OTHER_TEXT)
     cursor.execute(TWICE_BY_ONE)
     cursor.execute(ANNOTATED_HERE)
-    cursor.execute(NEW_ITEMS, values)
-    imported = cursor.rowcount
+    imported = insert(cursor, Item, ITEM_VALUES, ITEMS_FROM, values)
     if imported > 1_000:
         cursor.execute("ANALYZE annotation_item")
     cursor.execute(FIND_NEW, values)
     cursor.execute("DELETE FROM staged_annotation WHERE person IS NULL AND pair_rewrite = ''")
     cursor.execute(MORE_ROOM)
-    cursor.execute(NEW_ASSIGNMENTS, values)
-    cursor.execute(NEW_ANNOTATIONS, values)
-    annotations = cursor.rowcount
-    cursor.execute(ORIGINS, values)
-    cursor.execute(READY_MADE, values)
-    proposed = cursor.rowcount
+    insert(cursor, Assignment, ASSIGNMENT_VALUES, f"{STAGED} ORDER BY a.place", values)
+    annotations = insert(cursor, Annotation, ANNOTATION_VALUES, WITH_ASSIGNMENT, values)
+    insert(cursor, ImportedAnnotation, ORIGIN_VALUES, WITH_ANNOTATION, values)
+    proposed = insert(cursor, Pair, READY_MADE_VALUES, READY_MADE, values)
     cursor.execute("SELECT person, count(*) FROM staged_annotation WHERE person IS NOT NULL GROUP BY 1 ORDER BY 1")
     counts = dict(cursor.fetchall())
     report["people"] = [{**person, "annotations": counts.get(person["name"], 0)} for person in report["people"]]
@@ -330,7 +358,7 @@ class AnnotationCleaner:
             missing = [key for key in self.levels if key not in content["labels"]]
             if not any(content[field] for field in work.Annotation.CONTENT):
                 counts["empty"] += 1
-                name = ""
+                name, of_text = "", {**other, **of_text}
             elif missing and self.complete:
                 column = self.cleaner.column_of.get(f"label:{missing[0]}", missing[0])
                 raise Rejected(row, column, f"There is no label for {', '.join(missing)}.", excerpt)

@@ -210,6 +210,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {  # several models have a `status`
         "JobStatus": "annotation.jobs.JobStatus",
+        "ImportStatus": "annotation.models.ImportStatus",
         "StudyStatus": "evaluation.models.StudyStatus",
     },
 }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 
 from annotation import exports, imports, jobs, past, work
 from annotation.jobs import JobStatus
@@ -536,9 +537,11 @@ def test_running_twice_imports_once_and_finishes_the_pairs(project, monkeypatch)
 
 
 def test_an_import_that_fails_at_the_end_leaves_no_account_behind(project, monkeypatch):
-    monkeypatch.setattr(past, "ORIGINS", "SELECT 1/0")
+    monkeypatch.setattr(
+        past, "WITH_ANNOTATION", "FROM (SELECT 1/0) broken, staged_annotation a, annotation_annotation annotation"
+    )
     job = make(project, LONG, "past.csv")
-    with pytest.raises(Exception, match="division"):
+    with pytest.raises(IntegrityError):
         jobs.execute(ItemImport.objects, job.pk, imports.run)
     assert not get_user_model().objects.filter(is_active=False).exists()
     assert not project.items.exists() and not Assignment.objects.exists()
