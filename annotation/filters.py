@@ -7,7 +7,18 @@ from django.db.models import F, Q, QuerySet
 from django_filters import rest_framework as rest_filters
 
 from annotation.events import ACTIONS
-from annotation.models import Annotation, Event, Export, GuidelinesVersion, Item, ItemImport, Pair, PairStatus, Project
+from annotation.models import (
+    Annotation,
+    Event,
+    Export,
+    GuidelinesVersion,
+    Item,
+    ItemImport,
+    Pair,
+    PairStatus,
+    Project,
+    Rewrite,
+)
 
 
 def label_choices(project: Project) -> list:
@@ -69,7 +80,7 @@ class ItemFilter(ProjectFilterSet):
 
     class Meta:
         model = Item
-        fields = ["external_id", "language", "source", "target_group"]
+        fields = ["external_id", "kind", "language", "source", "target_group"]
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(Q(text__icontains=value) | Q(external_id__icontains=value))
@@ -128,6 +139,19 @@ class GuidelinesFilter(ProjectFilterSet):
     class Meta:
         model = GuidelinesVersion
         fields = ["number"]
+
+
+class RewriteFilter(ProjectFilterSet):
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+    failed = django_filters.BooleanFilter(method="has_failed", label="Somebody voted against it")
+
+    class Meta:
+        model = Rewrite
+        fields = ["open"]
+
+    def has_failed(self, queryset: QuerySet, name: str, value: bool) -> QuerySet:
+        failed = Q(accepted__lt=F("votes"))
+        return queryset.filter(failed if value else ~failed)
 
 
 class ImportFilter(ProjectFilterSet):

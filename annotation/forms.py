@@ -29,6 +29,7 @@ class ProjectForm(forms.ModelForm):
     SECTIONS = (
         ("About", ("name", "guidelines", "content_warning")),
         ("Handing out", ("overlap", "lease_minutes")),
+        ("Votes on rewrites", ("votes_per_rewrite", "voted_rewrites")),
     )
 
     def sections(self) -> list[dict[str, Any]]:
@@ -43,7 +44,15 @@ class ProjectForm(forms.ModelForm):
 
     class Meta:
         model = Project
-        fields = ["name", "guidelines", "content_warning", "overlap", "lease_minutes"]
+        fields = [
+            "name",
+            "guidelines",
+            "content_warning",
+            "overlap",
+            "lease_minutes",
+            "votes_per_rewrite",
+            "voted_rewrites",
+        ]
         widgets = {
             "name": forms.TextInput({"dir": "auto"}),
             "guidelines": forms.Textarea({"rows": 10, "dir": "auto"}),

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from annotation import events, validators
-from annotation.models import Annotation, Item, ItemKind, Pair, PairStatus
+from annotation import events, validators, votes
+from annotation.models import Annotation, Item, ItemKind, Pair, PairRefresh, PairStatus, Project
 
 MAX_REASON_LENGTH = 2_000
+BATCH = 500  # items between two reports of a job
 
 
 class ChangedMeanwhile(ValidationError):
@@ -48,9 +49,9 @@ def summarise(annotations: Sequence[Annotation]) -> dict[str, Any]:
     that most wrote alike, else the first one that is not empty.
     """
     keys = dict.fromkeys(key for annotation in annotations for key in annotation.labels)
-    votes = {key: [a.labels[key] for a in annotations if key in a.labels] for key in keys}
-    labels = {key: level for key in keys if (level := majority(votes[key])) is not None}
-    split = sum(len(set(levels)) > 1 for levels in votes.values())
+    chosen_levels = {key: [a.labels[key] for a in annotations if key in a.labels] for key in keys}
+    labels = {key: level for key in keys if (level := majority(chosen_levels[key])) is not None}
+    split = sum(len(set(levels)) > 1 for levels in chosen_levels.values())
     written = [annotation for annotation in annotations if annotation.rewrite.strip()]
     alike = Counter(annotation.rewrite for annotation in written)
     chosen = max(written, key=lambda annotation: alike[annotation.rewrite], default=None)  # the first of the most
@@ -93,6 +94,7 @@ def propose(item: Item) -> Pair:
         [Pair.annotations.through(pair=pair, annotation=annotation) for annotation in annotations],
         ignore_conflicts=True,
     )
+    votes.ask([item.pk])
     return pair
 
 
@@ -103,25 +105,44 @@ def propose_early(item: Item) -> Pair:
     Raises:
         ValidationError: nobody has annotated the item.
     """
+    if item.kind != ItemKind.WORK:
+        raise ValidationError("Practice, gold and repeated texts give no pairs.")
     existing = Pair.objects.filter(item=item).first()
     return existing or propose(item)
 
 
-def propose_complete(project_id: int, batch: int = 500) -> int:
-    """Propose a pair for every complete item that has none, as after a project's overlap was lowered.
+def refresh_later(project: Project, user) -> PairRefresh:
+    """A job that brings the project's pairs in line with its settings; call it where these are changed."""
+    from annotation import tasks
 
-    Doing it twice changes nothing. Returns how many pairs were made.
+    job = PairRefresh.objects.create(project=project, created_by=user)
+    job.queue(tasks.execute_pair_refresh)
+    return job
+
+
+def refresh(job: PairRefresh) -> dict[str, Any]:
+    """Do the work of a refresh: propose for complete items without a pair, and put to the vote what should be.
+
+    Items are taken in batches, one transaction each, and the job remembers how far it came.
     """
-    complete = Item.objects.filter(
-        project_id=project_id, kind=ItemKind.WORK, finished__gte=F("overlap"), finished__gt=0
-    )
-    last, made = 0, 0
-    while items := list(complete.filter(pk__gt=last, pair=None).order_by("pk").only("pk", "project_id")[:batch]):
-        for item in items:
-            with transaction.atomic():
+    items = Item.objects.filter(project=job.project_id, kind=ItemKind.WORK)
+    total = items.count()
+    done = items.filter(pk__lte=job.last_item).count()
+    while batch := list(items.filter(pk__gt=job.last_item).order_by("pk")[:BATCH]):
+        with transaction.atomic():
+            job.beat()
+            ids = [item.pk for item in batch]
+            having = set(Pair.objects.filter(item__in=ids).values_list("item_id", flat=True))
+            complete = [i for i in batch if i.finished and i.finished >= i.overlap and i.pk not in having]
+            for item in complete:
                 propose(item)
-        last, made = items[-1].pk, made + len(items)
-    return made
+            list(Pair.objects.filter(item__in=having).order_by("pk").select_for_update().values_list("pk"))
+            votes.ask(sorted(having))
+            job.last_item, job.proposed = ids[-1], job.proposed + len(complete)
+            PairRefresh.objects.filter(pk=job.pk).update(last_item=job.last_item, proposed=job.proposed)
+        done += len(batch)
+        job.report(done, total, f"Looked at {done:,} texts, proposed {job.proposed:,} pairs")
+    return {"message": f"Looked at {done:,} texts, proposed {job.proposed:,} pairs."}
 
 
 def settled(item: Item, *, lock: bool = False) -> bool:
@@ -197,6 +218,7 @@ def reopen(pair: Pair, user, *, version: int) -> Pair:
     locked.status, locked.reason, locked.settled_at = PairStatus.PROPOSED, "", None
     locked.version += 1
     locked.save()
+    votes.ask([locked.item_id])
     _log(locked, user, "pair.reopened", before)
     return locked
 
@@ -237,6 +259,7 @@ def _settle(pair: Pair, user, status: PairStatus, before: dict[str, Any]) -> Pai
     pair.save()
     # Whoever settles has seen all of them; some may have come after the pair was proposed or imported.
     pair.annotations.set(Annotation.objects.filter(item_id=pair.item_id))
+    votes.ask([pair.item_id])  # which ends the vote
     _log(pair, user, f"pair.{status}", before)
     return pair
 

@@ -315,6 +315,7 @@ class AnnotationCleaner:
         self.flat: dict[tuple[str, str], tuple[str, str] | None] = {}
         self.names = {dimension.key: dimension.name for dimension in work.dimensions_of(self.project)}
         self.latest = timezone.now()
+        self.lost = False  # whether the row at hand has a label that is no level
 
     def report(self) -> dict[str, Any]:
         return {
@@ -343,6 +344,7 @@ class AnnotationCleaner:
         content: dict[str, Any] = {}
         about: dict[str, Any] = {"active_seconds": 0, "guidelines_version": 0, "created_at": None, "updated_at": None}
         if name:
+            self.lost = False
             content["labels"] = self._labels(labels, person.get("labels", ()), other)
             content["spans"] = self._spans(person.get("spans", ()), original, text, other, checked)
             content["target_groups"] = checked("target_groups", _groups, _first(person, "target_groups"))
@@ -356,9 +358,9 @@ class AnnotationCleaner:
                 column = self.cleaner.column_of.get(field, field)
                 raise Rejected(row, column, validators.first_message(ValidationError(errors)), excerpt) from None
             missing = [key for key in self.levels if key not in content["labels"]]
-            if not any(content[field] for field in work.Annotation.CONTENT):
+            if not self.lost and not any(content[field] for field in work.Annotation.CONTENT):
                 counts["empty"] += 1
-                name, of_text = "", {**other, **of_text}
+                name = ""
             elif missing and self.complete:
                 column = self.cleaner.column_of.get(f"label:{missing[0]}", missing[0])
                 raise Rejected(row, column, f"There is no label for {', '.join(missing)}.", excerpt)
@@ -441,7 +443,7 @@ class AnnotationCleaner:
 
     def _keep(self, column: str, value: Any, words: list[str], other: dict[str, Any]) -> None:
         """A value that is no label stays with the annotation, and is counted."""
-        other[column] = value
+        other[column], self.lost = value, True
         seen = self.unmapped.setdefault(rows.storable(column, 100), Counter())
         for word in words:
             if len(seen) < 1_000 or word in seen:

@@ -16,12 +16,13 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.text import slugify
 
-from annotation import events, jobs, validators
+from annotation import events, pairs, validators
 from annotation.models import (
     Annotation,
     Assignment,
     AssignmentState,
     Dimension,
+    Gold,
     GuidelinesVersion,
     Invitation,
     Item,
@@ -102,8 +103,9 @@ def change(
         Item.objects.filter(project=project, kind=ItemKind.WORK).exclude(
             overlap=Greatest(Value(project.overlap), F("taken"))
         ).update(overlap=Greatest(Value(project.overlap), F("taken")))
-    if project.overlap < overlap:
-        transaction.on_commit(lambda: _propose_complete(project))
+    asks = ("votes_per_rewrite", "voted_rewrites")
+    if project.overlap < overlap or any(getattr(project, name) != before[name] for name in asks):
+        pairs.refresh_later(project, by or project.created_by)
     return project
 
 
@@ -127,12 +129,6 @@ def _check(project: Project) -> None:
         raise ValidationError(
             {"guidelines": f"They have {len(project.guidelines):,} characters; the limit is {MAX_GUIDELINES:,}."}
         )
-
-
-def _propose_complete(project: Project) -> None:
-    from annotation import tasks
-
-    jobs.send(tasks.propose_complete, project.pk)
 
 
 # Dimensions
@@ -198,13 +194,17 @@ def _used(project: Project, dimension: Dimension, level: str | None) -> str | No
         used, what = Q(labels__contains={dimension.key: level}), f"{dimension.name}: the level {level!r}"
         imported = Q(imported_labels__contains={dimension.key: level})
     annotations = Annotation.objects.filter(used, project=project).count()
-    pairs = Pair.objects.filter(used | imported, project=project).count()
-    if not annotations and not pairs:
+    in_pairs = Pair.objects.filter(used | imported, project=project).count()
+    known = Gold.objects.filter(
+        **{"labels__has_key": dimension.key} if level is None else {"labels__contains": {dimension.key: [level]}},
+        project=project,
+    ).count()
+    if not annotations and not in_pairs and not known:
         return None
-    return (
-        f"{what} is in use by {_number(annotations, 'annotation')} and {_number(pairs, 'pair')}, "
-        "so it can be neither removed nor renamed."
-    )
+    uses = f"{_number(annotations, 'annotation')} and {_number(in_pairs, 'pair')}"
+    if known:
+        uses = f"{_number(annotations, 'annotation')}, {_number(in_pairs, 'pair')} and {_number(known, 'known answer')}"
+    return f"{what} is in use by {uses}, so it can be neither removed nor renamed."
 
 
 def _number(count: int, noun: str) -> str:
@@ -343,20 +343,32 @@ def _clean_roles(roles: Iterable[str]) -> set[str]:
 # How far it is
 
 
-def progress(project_ids: Iterable[int]) -> dict[int, dict[str, int]]:
-    """Items, complete items, finished and needed annotations per project; one query for all."""
+def progress(project_ids: Iterable[int], *, for_annotators: bool = False) -> dict[int, dict[str, Any]]:
+    """Items, complete items, finished and needed annotations per project; one query for all.
+
+    Args:
+        for_annotators: counts hidden texts as finished work, up to what is needed, and leaves `complete` out (None).
+            So every submit moves the same figures by one, and none tells whether a text was hidden.
+    """
+    work = Q(kind=ItemKind.WORK)
     rows = (
-        Item.objects.filter(project__in=list(project_ids), kind=ItemKind.WORK, retired_at=None)
+        Item.objects.filter(work if not for_annotators else ~Q(kind=ItemKind.PRACTICE))
+        .filter(project__in=list(project_ids), retired_at=None)
         .values("project_id")
         .annotate(
-            items=Count("pk"),
-            complete=Count("pk", filter=Q(finished__gte=F("overlap"))),
+            items=Count("pk", filter=work),
+            complete=Count("pk", filter=work & Q(finished__gte=F("overlap"))),
             finished_annotations=Sum("finished"),
-            needed_annotations=Sum("overlap"),
+            needed_annotations=Sum("overlap", filter=work),
         )
+        .filter(items__gt=0)
         .order_by()
     )
     found: list[Any] = list(rows)
+    if for_annotators:
+        for row in found:
+            row["complete"] = None
+            row["finished_annotations"] = min(row["finished_annotations"], row["needed_annotations"])
     return {row["project_id"]: {name: row[name] for name in NO_PROGRESS} for row in found}
 
 

@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, work
-from annotation.models import ConsensusRun, Export, ItemImport, SuggestionJob
+from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, votes, work
+from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob
 
 
 @shared_task(name="annotation.execute_import")
@@ -14,6 +14,11 @@ def execute_import(pk: int) -> None:
 @shared_task(name="annotation.execute_export")
 def execute_export(pk: int) -> None:
     jobs.execute(Export.objects, pk, exports.run)
+
+
+@shared_task(name="annotation.execute_pair_refresh")
+def execute_pair_refresh(pk: int) -> None:
+    jobs.execute(PairRefresh.objects, pk, pairs.refresh)
 
 
 @shared_task(name="annotation.execute_suggestions")
@@ -37,11 +42,6 @@ def execute_consensus(pk: int) -> None:
     jobs.execute(ConsensusRun.objects, pk, consensus.run)
 
 
-@shared_task(name="annotation.propose_complete")
-def propose_complete(project_id: int) -> None:
-    pairs.propose_complete(project_id)
-
-
 @shared_task(name="annotation.requeue_silent_jobs")
 def requeue_silent_jobs() -> None:
     jobs.requeue_silent()
@@ -50,12 +50,14 @@ def requeue_silent_jobs() -> None:
 @shared_task(name="annotation.expire_leases")
 def expire_leases() -> None:
     work.expire_leases()
+    votes.expire_leases()
 
 
 jobs.TASKS.update(
     {
         ItemImport: execute_import,
         Export: execute_export,
+        PairRefresh: execute_pair_refresh,
         ConsensusRun: execute_consensus,
         SuggestionJob: execute_suggestions,
     }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import annotate, items, jobs, pairs, projects, record
+from annotation.views import adjudication, annotate, items, jobs, pairs, projects, record, votes
 
 app_name = "annotation"
 urlpatterns = [
@@ -22,6 +22,7 @@ urlpatterns = [
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    path("projects/<int:pk>/pairs/rules/", adjudication.rules, name="rules"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
     path("imports/<int:pk>/", jobs.import_page, name="import"),
@@ -40,4 +41,9 @@ urlpatterns = [
     path("assignments/<int:pk>/skip/", annotate.skip, name="skip"),
     path("projects/<int:pk>/annotate/back/", annotate.back, name="back"),
     path("annotations/<int:pk>/", annotate.revise, name="revise"),
+    # Voters
+    path("projects/<int:pk>/votes/", votes.next_vote, name="votes"),
+    path("projects/<int:pk>/votes/back/", votes.back, name="vote-back"),
+    path("votes/<int:pk>/", votes.vote, name="vote"),
+    path("votes/<int:pk>/draft/", votes.draft, name="vote-draft"),
 ]

@@ -12,6 +12,10 @@ MAX_SPANS = 1000
 MAX_TARGET_GROUPS = 20
 
 
+class PreconditionNeeded(ValidationError):
+    """Nothing is wrong with what was sent: something else must be done first. `code` says to scripts what."""
+
+
 def normalise_text(text: str) -> str:
     """Line breaks as \\n. A browser does the same to what it shows, so offsets agree on both sides."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -14,7 +14,7 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from annotation import controls, pairs, practice, suggestions, validators
+from annotation import controls, drafts, pairs, practice, suggestions, validators
 from annotation.models import (
     Annotation,
     AnnotationRevision,
@@ -164,8 +164,7 @@ def _room(item_id: int) -> bool:
 
 
 def _take(user, project: Project) -> Assignment | None:
-    if hidden := controls.next_control(user, project, _lease(project)):
-        return hidden
+    item = controls.next_control(user, project)
     mine = Assignment.objects.filter(project=project, annotator=user)
     wanting = Item.objects.filter(
         project=project, kind=ItemKind.WORK, retired_at=None, taken__lt=F("overlap")
@@ -173,7 +172,8 @@ def _take(user, project: Project) -> Assignment | None:
     free = wanting.filter(~Exists(mine.filter(item=OuterRef("pk"))))
     # Behind their last item nothing can be theirs, so that search need not look at what they have done.
     last = Coalesce(Subquery(mine.order_by("-item_id").values("item_id")[:1]), 0)
-    item = wanting.filter(pk__gt=last).select_for_update(skip_locked=True).first()
+    if item is None:
+        item = wanting.filter(pk__gt=last).select_for_update(skip_locked=True).first()
     if item is None:
         item = free.select_for_update(skip_locked=True).first()
     if item is None:
@@ -203,54 +203,63 @@ def expire_leases(project: Project | None = None) -> int:
         return Assignment.objects.filter(pk__in=[row.pk for row in locked]).update(state=AssignmentState.EXPIRED)
 
 
-def save_draft(user, pk: int, content: dict[str, Any]) -> Assignment:
-    """Keep what an annotator has typed so far, and their hold on the item. A finished assignment is left alone.
+def save_draft(user, pk: int, content: dict[str, Any], base: drafts.Base = drafts.LAST_WRITE_WINS) -> Assignment:
+    """Keep what an annotator has typed so far, and their hold on the item.
+
+    Args:
+        content: as for `submit`; for a finished text also `revision`, the one that the change is based on. The change
+            counts once it is saved with `revise`. base: what was before them; without a version the last write wins.
 
     Raises:
-        Assignment.DoesNotExist: not theirs. ValidationError: the draft cannot be stored.
+        Assignment.DoesNotExist: not theirs. drafts.Conflict: a newer draft is there, or the text was finished.
+        ValidationError: the draft cannot be stored.
     """
-    assignment = Assignment.objects.of(user).get(pk=pk)
-    project = assignment.item.project
-    draft = clean_content(content, project, assignment.item.text, complete=False)
-    draft["active_seconds"] = clean_seconds(content.get("active_seconds"))
-    rows = Assignment.objects.filter(pk=pk).exclude(state=AssignmentState.FINISHED)
-    rows.update(
-        draft=draft,
-        draft_saved_at=timezone.now(),
-        lease_until=models.Case(
-            models.When(state=AssignmentState.HELD, then=models.Value(_lease(project))),
-            default=F("lease_until"),
-        ),
-    )
-    assignment.draft = draft
-    return assignment
+    with transaction.atomic():
+        assignment = _locked(user, pk)
+        project = assignment.item.project
+        draft = clean_content(content, project, assignment.item.text, complete=False)
+        draft["active_seconds"] = clean_seconds(content.get("active_seconds"))
+        if type(content.get("revision")) is int:
+            draft["revision"] = content["revision"]
+        drafts.keep(assignment, draft, base)
+        if assignment.state == AssignmentState.HELD:
+            assignment.lease_until = _lease(project)
+        assignment.save(
+            update_fields=["draft", "draft_saved_at", "draft_version", "draft_writer", "draft_sequence", "lease_until"]
+        )
+        return assignment
 
 
 def _locked(user, pk: int) -> Assignment:
     return Assignment.objects.of(user).select_for_update(of=("self",)).get(pk=pk)
 
 
-def submit(user, pk: int, content: dict[str, Any]) -> Annotation:
+def submit(user, pk: int, content: dict[str, Any], base: drafts.Base = drafts.LAST_WRITE_WINS) -> Annotation:
     """Finish an assignment and return its annotation. A submit that arrives twice counts once.
 
     Raises:
         Assignment.DoesNotExist: not theirs. NoLongerYours: the lease ran out and the item is full; what was sent is
-        kept as the draft. ValidationError: the content is not complete or breaks a rule; keyed by field.
+        kept as the draft. drafts.Conflict: a newer draft is there, or the text was finished with other words.
+        ValidationError: the content is not complete or breaks a rule; keyed by field.
     """
     try:
-        return _submit(user, pk, content)
+        return _submit(user, pk, content, base)
     except NoLongerYours:
         save_draft(user, pk, content)
         raise
 
 
 @transaction.atomic
-def _submit(user, pk: int, content: dict[str, Any]) -> Annotation:
+def _submit(user, pk: int, content: dict[str, Any], base: drafts.Base) -> Annotation:
     assignment = _locked(user, pk)
-    if assignment.state == AssignmentState.FINISHED:
-        return Annotation.objects.get(assignment=assignment)
     item = assignment.item
     cleaned = clean_content(content, item.project, item.text, complete=True)
+    if annotation := drafts.annotation_of(assignment):
+        revisions = [annotation.content(), *annotation.revisions.values_list("content", flat=True)]
+        if any(drafts.same(revision, cleaned) for revision in revisions):
+            return annotation
+        raise drafts.Conflict(assignment, "You have submitted this text already, with other words.")
+    drafts.check(assignment, cleaned, base)
     if assignment.state != AssignmentState.HELD and not _room(item.pk):
         raise NoLongerYours
     annotation = Annotation.objects.create(
@@ -288,32 +297,39 @@ def skip(user, pk: int) -> None:
 
 
 @transaction.atomic
-def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
+def revise(
+    user, pk: int, content: dict[str, Any], revision: int, base: drafts.Base = drafts.LAST_WRITE_WINS
+) -> Annotation:
     """Change one's own annotation, keeping the earlier content as a revision. The same content changes nothing.
 
     Args:
         revision: the revision that was on screen.
 
     Raises:
-        Annotation.DoesNotExist: not theirs. ValidationError: the pair is settled, or it changed in another tab, or
-        the content breaks a rule.
+        Annotation.DoesNotExist: not theirs. drafts.Conflict: it changed in another tab or on another device.
+        ValidationError: the pair is settled, or the content breaks a rule.
     """
     annotation = (
-        Annotation.objects.select_for_update(of=("self",))
-        .select_related("item", "project")
+        Annotation.objects.select_for_update(of=("self", "assignment"))
+        .select_related("item", "project", "assignment")
         .get(pk=pk, annotator_id=user.pk)
     )
+    assignment = annotation.assignment
     cleaned = clean_content(content, annotation.project, annotation.item.text, complete=True)
     before = annotation.content()
     if cleaned == before:
+        _drop_draft(assignment)
         return annotation
     if controls.settled(annotation, lock=True):
         raise ValidationError("The lead has settled this text; its annotations can no longer change.")
     if revision != annotation.revision:
-        raise ValidationError(
+        raise drafts.Conflict(
+            assignment,
             f"You changed this annotation elsewhere meanwhile (revision {annotation.revision}, here {revision}). "
-            "Open it again to see that revision."
+            "Open it again to see that revision.",
         )
+    if drafts.change_of(assignment, annotation):
+        drafts.check(assignment, cleaned, base)
     AnnotationRevision.objects.create(
         annotation=annotation,
         number=annotation.revision,
@@ -329,17 +345,34 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     annotation.active_seconds += clean_seconds(content.get("active_seconds"))
     annotation.suggestion_distance = suggestions.distance(annotation.rewrite, annotation.suggestion)
     annotation.save()
+    _drop_draft(assignment)
     if annotation.kind == ItemKind.WORK and annotation.item.finished >= annotation.item.overlap:
         pairs.propose(annotation.item)
     return annotation
 
 
+def _drop_draft(assignment: Assignment) -> None:
+    if assignment.draft is not None:
+        assignment.draft = None
+        assignment.draft_version += 1
+        assignment.save(update_fields=["draft", "draft_version"])
+
+
 def previous_annotation(user, project: Project, before: int | None = None) -> Annotation | None:
     """The annotator's last annotation in the project, or the last one before a given one."""
-    mine = Annotation.objects.filter(project=project, annotator=user).select_related("item", "project")
+    mine = _own_annotations(user, project)
     if before is not None:
         mine = mine.filter(pk__lt=before)
     return mine.order_by("-pk").first()
+
+
+def following_annotation(user, project: Project, after: int) -> Annotation | None:
+    """The annotator's first annotation after a given one; None when that was their newest."""
+    return _own_annotations(user, project).filter(pk__gt=after).order_by("pk").first()
+
+
+def _own_annotations(user, project: Project) -> models.QuerySet[Annotation]:
+    return Annotation.objects.filter(project=project, annotator=user).select_related("item", "project", "assignment")
 
 
 def finished_today(user, project: Project) -> int:

@@ -211,6 +211,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {  # several models have a `status`
         "JobStatus": "annotation.jobs.JobStatus",
         "ImportStatus": "annotation.models.ImportStatus",
+        "ItemKind": "annotation.models.ItemKind",
         "StudyStatus": "evaluation.models.StudyStatus",
     },
 }

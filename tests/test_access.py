@@ -15,9 +15,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from annotation import jobs, projects, work
+from annotation import jobs, projects, votes, work
 from annotation.jobs import JobStatus
-from annotation.models import Export, ItemImport, Pair, Role
+from annotation.models import Export, ItemImport, Pair, Rewrite, Role
 from evaluation import reports, studies
 from evaluation.models import Generation, OutputImport, Report
 from tests.evaluation.factories import make_study, rate_everything
@@ -80,6 +80,7 @@ PAGES: dict[str, Rule] = {
     "annotation:pairs": page(READERS, "project"),
     "annotation:pair": page(READERS, "pair"),
     "POST annotation:pair": page({LEAD}, "pair"),
+    "annotation:rules": page(READERS, "project"),
     "annotation:imports": page({LEAD}, "project"),
     "annotation:import": page({LEAD}, "import"),
     "annotation:import-progress": page({LEAD}, "import"),
@@ -96,6 +97,10 @@ PAGES: dict[str, Rule] = {
     "annotation:submit": page({ANNOTATOR}, "assignment"),
     "annotation:skip": page({ANNOTATOR}, "assignment"),
     "annotation:revise": page({ANNOTATOR}, "annotation"),
+    "annotation:votes": page({ANNOTATOR}, "project"),
+    "annotation:vote-back": page({ANNOTATOR}, "project"),
+    "annotation:vote": page({ANNOTATOR}, "vote"),
+    "annotation:vote-draft": page({ANNOTATOR}, "vote"),
     "training:home": page(READERS, "project"),
     "training:freeze": page({TRAINER}, "project"),
     "training:new-recipe": page({TRAINER}, "project"),
@@ -161,6 +166,7 @@ API: dict[str, Rule] = {
     "PUT project-detail": api({LEAD}, "project"),
     "PATCH project-detail": api({LEAD}, "project"),
     "GET project-progress": api(MEMBERS, "project"),
+    "GET project-target-groups": api(MEMBERS, "project"),
     "GET project-members": api({LEAD}, "project"),
     "POST project-members": api({LEAD}, "project"),
     "PUT project-member": api({LEAD}, "project", user_id="annotator"),
@@ -197,6 +203,14 @@ API: dict[str, Rule] = {
     "POST assignment-submit": api({ANNOTATOR}, "assignment"),
     "POST assignment-skip": api({ANNOTATOR}, "assignment"),
     "POST assignment-revise": api({ANNOTATOR}, "finished-assignment"),
+    "GET vote-list": api(EVERYBODY),
+    "POST vote-next": api({ANNOTATOR}, body=with_project()),
+    "GET vote-detail": api({ANNOTATOR}, "vote"),
+    "PUT vote-draft": api({ANNOTATOR}, "vote"),
+    "POST vote-give": api({ANNOTATOR}, "vote"),
+    "GET rewrite-list": api(EVERYBODY),
+    "GET rewrite-detail": api({LEAD}, "rewrite"),
+    "GET rewrite-results": api(EVERYBODY),
     "GET dataset-list": api(EVERYBODY),
     "POST dataset-list": api({TRAINER}, body=with_project(name="x")),
     "GET dataset-detail": api(READERS, "dataset"),
@@ -302,6 +316,8 @@ def world(settings, tmp_path):
     made["finished-assignment"], made["item"] = finished, finished.item
     made["pair"] = Pair.objects.get(item=finished.item)
     made["assignment"] = work.next_assignment(people[ANNOTATOR], project)
+    made["rewrite"] = Rewrite.objects.create(project=project, item=made["item"], text="Kinder still.", wanted=2)
+    made["vote"] = votes.next_vote(people[ANNOTATOR], project)
     file = ContentFile(b"text\nhello\n", name="texts.csv")
     job = {"project": project, "created_by": people[LEAD], "status": JobStatus.FINISHED}
     made["import"] = ItemImport.objects.create(file=file, file_name="texts.csv", file_format="csv", **job)

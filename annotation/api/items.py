@@ -12,7 +12,7 @@ from annotation import pairs
 from annotation.access import ScopedAPI
 from annotation.api.pairs import PairSerializer
 from annotation.filters import AnnotationFilter, ItemFilter
-from annotation.models import Annotation, Item, Membership, Role
+from annotation.models import Annotation, Item, Membership, Project, Role
 
 
 class ItemSerializer(serializers.ModelSerializer):
@@ -22,6 +22,7 @@ class ItemSerializer(serializers.ModelSerializer):
             "id",
             "project",
             "external_id",
+            "kind",
             "text",
             "source",
             "language",
@@ -44,6 +45,8 @@ class AnnotationSerializer(serializers.ModelSerializer):
             "id",
             "project",
             "item",
+            "kind",
+            "assignment",
             "annotator",
             *Annotation.CONTENT,
             "active_seconds",
@@ -53,6 +56,14 @@ class AnnotationSerializer(serializers.ModelSerializer):
             "updated_at",
         ]
         read_only_fields = fields
+
+    def to_representation(self, instance: Annotation) -> dict[str, Any]:
+        """Only leads learn which item it was and of which kind: an item's id tells when it was made."""
+        found = super().to_representation(instance)
+        if instance.project_id not in self.context.get("led", set()):
+            for name in ("item", "kind"):
+                del found[name]
+        return found
 
 
 class ItemViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
@@ -84,11 +95,21 @@ class AnnotationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         annotations = Annotation.objects.select_related("annotator")
         if user.is_superuser:
             return annotations
-        member = Membership.objects.filter(user=user)
-        return annotations.filter(
-            Q(project__in=member.filter(role=Role.LEAD).values("project"))
-            | Q(annotator_id=user.pk, project__in=member.values("project"))
-        )
+        leads = Q(project__in=Membership.objects.filter(user=user, role=Role.LEAD).values("project"))
+        if "item" in self.request.query_params:  # by an item's id annotators would learn which one each was
+            return annotations.filter(leads)
+        own = Q(annotator_id=user.pk, project__in=Membership.objects.filter(user=user).values("project"))
+        return annotations.filter(leads | own)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        context = super().get_serializer_context()
+        user: Any = self.request and self.request.user
+        if user and user.is_authenticated:
+            projects = Project.objects.all()
+            if not user.is_superuser:
+                projects = projects.filter(memberships__user=user, memberships__role=Role.LEAD)
+            context["led"] = set(projects.values_list("pk", flat=True))
+        return context
 
 
 def register(router) -> None:

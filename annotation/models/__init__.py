@@ -1,5 +1,6 @@
 """Every row of the application, one module a subject."""
 
+from annotation.models.adjudication import PairRefresh
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import (
@@ -34,6 +35,7 @@ from annotation.models.projects import (
     ProjectScopedQuerySet,
     Role,
     Scale,
+    VotedRewrites,
     default_dimensions,
 )
 from annotation.models.suggestions import (
@@ -47,6 +49,7 @@ from annotation.models.suggestions import (
     SuggestionSettings,
     SuggestionStatus,
 )
+from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -83,6 +86,7 @@ __all__ = [
     "ItemKind",
     "Membership",
     "Pair",
+    "PairRefresh",
     "PairStatus",
     "PracticeAnswer",
     "PracticeRound",
@@ -93,6 +97,8 @@ __all__ = [
     "QualitySettings",
     "RejectedRow",
     "Review",
+    "Rewrite",
+    "RewriteVote",
     "Role",
     "RoundState",
     "Scale",
@@ -103,6 +109,8 @@ __all__ = [
     "SuggestionScope",
     "SuggestionSettings",
     "SuggestionStatus",
+    "VoteState",
+    "VotedRewrites",
     "default_dimensions",
     "upload_path",
 ]

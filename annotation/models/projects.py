@@ -28,6 +28,11 @@ def default_dimensions() -> list[dict[str, Any]]:
     ]
 
 
+class VotedRewrites(models.TextChoices):
+    PROPOSED = "proposed", "The proposed rewrite of each complete text"
+    EVERY = "every", "Every different rewrite of each complete text"
+
+
 class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user) -> "ProjectQuerySet":
         """Projects this person is a member of; an administrator sees all. Views start here."""
@@ -54,6 +59,14 @@ class Project(models.Model):
         default=60,
         validators=[MinValueValidator(1), MaxValueValidator(7 * 24 * 60)],
         help_text="How long a text stays with an annotator who does nothing before someone else may take it.",
+    )
+    votes_per_rewrite = models.PositiveSmallIntegerField(
+        default=2,
+        validators=[MaxValueValidator(50)],
+        help_text="How many other annotators judge whether a rewrite is safe and keeps the meaning; 0 asks nobody.",
+    )
+    voted_rewrites = models.CharField(
+        max_length=10, choices=VotedRewrites.choices, default=VotedRewrites.PROPOSED, help_text="What is voted on."
     )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -264,13 +264,15 @@ def test_doccano_archives_have_a_file_for_each_annotator(project):
         }
     )
     job = run(project, content, "export.zip")
-    assert (job.file_format, job.imported, job.annotations) == ("doccano", 2, 2)
+    assert (job.file_format, job.imported, job.annotations) == ("doccano", 2, 3)
+    unmapped = Annotation.objects.get(labels={})
+    assert (unmapped.item.text, unmapped.imported.values["label"]) == ("Fine day.", ["none of it"])
     found = by_person(project)
     assert found["ada"].labels == {"bias": "high", "toxicity": "mild"}
-    other = found[f"bob.doccano.project-{project.pk}"]
+    other = Annotation.objects.get(annotator__username=f"bob.doccano.project-{project.pk}", item__external_id="1")
     assert (other.labels, other.comment) == ({"toxicity": "severe"}, "hm")
     assert job.findings["unmapped"] == {"label": {"none of it": 1}}
-    assert job.findings["aside"]["empty"] == 2
+    assert job.findings["aside"]["empty"] == 1
     assert project.items.get(external_id="1").metadata == {"source_file": "a.txt"}
 
 
@@ -429,7 +431,7 @@ def test_the_mapping_can_be_sent_at_once(project):
     found = {
         one.item.external_id: one.labels for one in Annotation.objects.filter(annotator=ada).select_related("item")
     }
-    assert found == {"x1": {"toxicity": "severe"}, "x2": {"toxicity": "none"}}
+    assert found == {"x1": {"toxicity": "severe"}, "x2": {"toxicity": "none"}, "x3": {}}
     assert job.findings["unmapped"] == {"offensive": {"9": 1}}
 
 

@@ -127,6 +127,8 @@ def settings_form(project=None, **values):
         "content_warning": "",
         "overlap": "2",
         "lease_minutes": "60",
+        "votes_per_rewrite": "2",
+        "voted_rewrites": "proposed",
         "dimensions-TOTAL_FORMS": str(len(rows) + 1),
         "dimensions-INITIAL_FORMS": str(len(rows)),
         f"dimensions-{len(rows)}-name": "",
@@ -145,6 +147,7 @@ def test_a_project_is_made_from_the_form_as_it_comes(client):
     client.force_login(UserFactory(is_superuser=True))
     text = page(client, "new-project")
     fields = re.findall(r'<input[^>]* name="([^"]+)"(?:[^>]* value="([^"]*)")?', text)
+    fields += re.findall(r'<select[^>]* name="([^"]+)".*?<option value="([^"]*)" selected', text, re.DOTALL)
     form = {name: html.unescape(value) for name, value in fields if "DELETE" not in name} | {"name": "First"}
     answer = client.post(url("new-project"), form)
     project = Project.objects.get()
@@ -295,10 +298,10 @@ def test_a_file_with_annotations_shows_its_columns_and_imports_when_they_are_con
         {"toxicity": "none"},
     ]
     text = html.unescape(page(client, "import", job.pk))
-    assert "2 texts imported, 2 annotations by 1 annotator, 0 rows rejected." in text
-    assert "nothing was annotated: only the text was taken" in text
+    assert "2 texts imported, 3 annotations by 2 annotators, 0 rows rejected." in text
+    assert "3 annotations without a label for every dimension." in text
     assert "Values of offensive that are no level, kept beside the annotations: “x” (1)." in text
-    assert project.items.get(external_id="1").metadata["offensive"] == "x"
+    assert Annotation.objects.get(labels={}).imported.values["offensive"] == "x"
     again = client.post(url("import", job.pk), form | shown, follow=True).content.decode()
     assert "does not wait for an answer" in again
 

@@ -10,9 +10,9 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation import pairs, work
+from annotation import jobs, pairs, work
 from annotation.comparison import compare
-from annotation.models import Annotation, Assignment, Pair, PairStatus, Role
+from annotation.models import Annotation, Assignment, Pair, PairRefresh, PairStatus, Role
 from annotation.templatetags.compare import MAX_COMPARISONS, marked, word_diff
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 
@@ -125,14 +125,43 @@ def test_settling_early_needs_one_annotation_and_keeps_an_existing_pair(project)
 
 
 @pytest.mark.django_db
-def test_complete_items_without_a_pair_are_found_and_proposed_once(project):
+def test_complete_items_without_a_pair_are_found_and_proposed_once(project, lead, monkeypatch):
     items = [ItemFactory(project=project, overlap=2) for _ in range(5)]
     for item in items:
         annotate(item)
     project.items.update(overlap=1)
-    assert pairs.propose_complete(project.pk, batch=2) == 5
-    assert pairs.propose_complete(project.pk, batch=2) == 0
+    monkeypatch.setattr(pairs, "BATCH", 2)
+    for made in (5, 0):
+        job = pairs.refresh_later(project, lead)
+        jobs.execute(PairRefresh.objects, job.pk, pairs.refresh)
+        job.refresh_from_db()
+        assert (job.status, job.proposed, job.done, job.total) == ("finished", made, 5, 5)
     assert Pair.objects.count() == 5
+
+
+@pytest.mark.django_db
+def test_a_refresh_whose_worker_died_goes_on_where_it_was(project, lead, monkeypatch):
+    items = [ItemFactory(project=project, overlap=2) for _ in range(4)]
+    for item in items:
+        annotate(item)
+    project.items.update(overlap=1)
+    monkeypatch.setattr(pairs, "BATCH", 2)
+    job = pairs.refresh_later(project, lead)
+    report = PairRefresh.report
+
+    def die(self, *args):
+        report(self, *args)
+        raise SystemExit
+
+    monkeypatch.setattr(PairRefresh, "report", die)
+    with pytest.raises(SystemExit):
+        jobs.execute(PairRefresh.objects, job.pk, pairs.refresh)
+    assert Pair.objects.count() == 2
+    monkeypatch.undo()
+    PairRefresh.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    jobs.execute(PairRefresh.objects, job.pk, pairs.refresh)
+    job.refresh_from_db()
+    assert (job.status, job.proposed, job.last_item, Pair.objects.count()) == ("finished", 4, items[-1].pk, 4)
 
 
 # Settling

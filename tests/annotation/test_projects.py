@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotation import projects, tasks, work
-from annotation.models import Annotation, AssignmentState, Invitation, Membership, Pair, Role
+from annotation import jobs, pairs, projects, work
+from annotation.models import Annotation, AssignmentState, Invitation, Membership, Pair, PairRefresh, Role
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 
 LABELS = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
@@ -278,5 +278,14 @@ def test_progress_and_distributions_are_counted_in_sql(django_assert_num_queries
 
 
 @pytest.mark.django_db
-def test_proposing_after_a_lower_overlap_is_a_task():
-    assert tasks.propose_complete.name == "annotation.propose_complete"
+def test_a_lower_overlap_leaves_a_job_that_proposes_for_what_is_complete_now():
+    project = ProjectFactory(overlap=2)
+    ItemFactory.create_batch(2, project=project)
+    annotate(project, MembershipFactory(project=project, role=Role.ANNOTATOR).user)
+    projects.change(project, overlap=1)
+    job = PairRefresh.objects.get()
+    jobs.execute(PairRefresh.objects, job.pk, pairs.refresh)
+    job.refresh_from_db()
+    assert (job.status, job.proposed, Pair.objects.count()) == ("finished", 1, 1)
+    projects.change(project, name="Another name")
+    assert PairRefresh.objects.count() == 1

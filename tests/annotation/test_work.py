@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from annotation import pairs, work
+from annotation import drafts, pairs, work
 from annotation.models import Annotation, Assignment, AssignmentState, Item, Role
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 
@@ -68,9 +68,20 @@ def test_a_submit_that_arrives_twice_counts_once(project, people):
     item = ItemFactory(project=project)
     assignment = work.next_assignment(people[0], project)
     first = work.submit(people[0], assignment.pk, content())
-    second = work.submit(people[0], assignment.pk, content(rewrite="Something else"))
+    second = work.submit(people[0], assignment.pk, content())
     item.refresh_from_db()
     assert (first, item.finished, second.rewrite) == (second, 1, "Some of them work less.")
+
+
+def test_a_second_submit_with_other_words_is_refused_and_told_what_is_there(project, people):
+    ItemFactory(project=project)
+    assignment = work.next_assignment(people[0], project)
+    first = work.submit(people[0], assignment.pk, content())
+    with pytest.raises(drafts.Conflict) as refused:
+        work.submit(people[0], assignment.pk, content(rewrite="Something else"))
+    assert refused.value.facts["content"] == first.content()
+    work.revise(people[0], first.pk, content(rewrite="Something else"), revision=1)
+    assert work.submit(people[0], assignment.pk, content()) == first  # it was once, so nothing is lost
 
 
 def test_an_expired_lease_gives_the_text_to_others_and_keeps_the_draft(project, people):
