@@ -19,7 +19,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from annotation import mapping, pairs, rows, validators, work
+from annotation import mapping, pairs, rows, validators, votes, work
 from annotation.bulk import insert
 from annotation.jobs import JobError
 from annotation.models import (
@@ -674,3 +674,4 @@ def _propose_many(project_id: int, item_ids: list[int]) -> None:
     links.objects.bulk_create(
         links(pair_id=pair.pk, annotation_id=annotation.pk) for pair in made for annotation in by_item[pair.item_id]
     )
+    votes.ask([pair.item_id for pair in made])

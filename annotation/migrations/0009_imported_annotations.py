@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0007_drafts'),
+        ('annotation', '0008_queue_and_wellbeing'),
     ]
 
     operations = [
