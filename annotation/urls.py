@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import adjudication, annotate, items, jobs, pairs, projects, record, votes
+from annotation.views import adjudication, agreement, annotate, items, jobs, pairs, projects, record, votes
 
 app_name = "annotation"
 urlpatterns = [
@@ -23,6 +23,11 @@ urlpatterns = [
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    # Agreement
+    path("projects/<int:pk>/agreement/", agreement.page, name="agreement"),
+    path("projects/<int:pk>/agreement/pairs/", agreement.pairs, name="agreement-pairs"),
+    path("projects/<int:pk>/agreement/table.<str:ending>", agreement.download, name="agreement-download"),
+    path("projects/<int:pk>/agreement/figures/<slug:name>.svg", agreement.figure, name="agreement-figure"),
     path("projects/<int:pk>/pairs/rules/", adjudication.rules, name="rules"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
