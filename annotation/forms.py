@@ -9,7 +9,17 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
 from annotation import exports, queueing, suggesters, suggestion_prompts, wellbeing
 from annotation.filters import label_choices, parse_label
-from annotation.models import MAX_PRIORITY, AnswerFormat, PairStatus, Project, Role, Scale, SuggestionSettings
+from annotation.models import (
+    MAX_PRIORITY,
+    AnswerFormat,
+    FileFormat,
+    PairStatus,
+    Project,
+    Review,
+    Role,
+    Scale,
+    SuggestionSettings,
+)
 
 
 def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -124,13 +134,23 @@ class MemberForm(RolesForm):
 
 class ImportForm(forms.Form):
     file = forms.FileField(
-        help_text="CSV (UTF-8, with a header row) or JSON Lines.",
+        help_text="CSV (UTF-8, with a header row), JSON Lines, Parquet, a Hugging Face dataset folder as .zip, or an "
+        "export of Label Studio or doccano.",
         error_messages={"empty": "The file is empty.", "required": "Choose a file."},
         allow_empty_file=True,  # the service says it, for page and API alike
     )
     file_format = forms.ChoiceField(
         label="Format",
-        choices=[("", "By the file's name"), ("csv", "CSV"), ("jsonl", "JSON Lines")],
+        choices=[("", "By the file's name"), *FileFormat.choices],
+        required=False,
+    )
+    review = forms.ChoiceField(
+        label="Show me the columns before anything is imported",
+        choices=[
+            (Review.AUTO, "When somebody annotated the texts, or no column is called text"),
+            (Review.ALWAYS, "Always"),
+            (Review.NEVER, "Never: take the best guess"),
+        ],
         required=False,
     )
     with_pairs = forms.BooleanField(

@@ -223,6 +223,7 @@ API: dict[str, Rule] = {
     "POST import-list": api({LEAD}, body=with_file("text\nhello\n")),
     "GET import-detail": api({LEAD}, "import"),
     "POST import-cancel": api({LEAD}, "import"),
+    "POST import-confirm": api({LEAD}, "import"),
     "GET import-rejected": api({LEAD}, "import"),
     "GET export-list": api(EVERYBODY),
     "POST export-list": api(READERS, body=with_project(kind="pairs", file_format="csv")),
