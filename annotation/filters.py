@@ -18,6 +18,10 @@ from annotation.models import (
     PairStatus,
     Project,
     Rewrite,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
 )
 
 
@@ -77,13 +81,37 @@ class ItemFilter(ProjectFilterSet):
         method="search", label="Search", max_length=200, widget=forms.TextInput({"type": "search"})
     )
     state = django_filters.ChoiceFilter(choices=STATES, method="in_state", label="Progress", empty_label="Any progress")
+    retired = django_filters.ChoiceFilter(
+        choices=(("no", "In use"), ("yes", "Retired")),
+        method="is_retired",
+        label="Retired",
+        empty_label="In use or not",
+    )
+    reserved = django_filters.ChoiceFilter(
+        choices=(("no", "For everybody"), ("yes", "For named people")),
+        method="is_reserved",
+        label="For whom",
+        empty_label="For anybody",
+    )
+    priority = django_filters.NumberFilter(label="Priority")
+    min_priority = django_filters.NumberFilter(field_name="priority", lookup_expr="gte", label="Priority at least")
+    content = django_filters.CharFilter(method="contains", label="Contains")
 
     class Meta:
         model = Item
-        fields = ["external_id", "language", "source", "target_group"]
+        fields = ["external_id", "kind", "language", "source", "target_group"]
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(Q(text__icontains=value) | Q(external_id__icontains=value))
+
+    def is_retired(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(retired_at__isnull=value == "no")
+
+    def is_reserved(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(reserved=value == "yes")
+
+    def contains(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(content_kinds__contains=[value])
 
     def in_state(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         if value == "untouched":
@@ -164,3 +192,30 @@ class ExportFilter(ProjectFilterSet):
     class Meta:
         model = Export
         fields = ["status", "kind"]
+
+
+class SuggestionFilter(ProjectFilterSet):
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+    prompt = django_filters.NumberFilter(field_name="prompt_id", label="Version of the prompt, by id")
+
+    class Meta:
+        model = Suggestion
+        fields = ["status"]
+
+
+class SuggestionPromptFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionPrompt
+        fields: list[str] = []
+
+
+class SuggestionJobFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionJob
+        fields = ["status"]
+
+
+class SuggestionReportFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionReport
+        fields = ["status"]

@@ -3,12 +3,23 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings as site
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
-from annotation import exports
+from annotation import exports, queueing, suggesters, suggestion_prompts, wellbeing
 from annotation.filters import label_choices, parse_label
-from annotation.models import PairStatus, Project, Role, Scale
+from annotation.models import (
+    MAX_PRIORITY,
+    AnswerFormat,
+    FileFormat,
+    PairStatus,
+    Project,
+    Review,
+    Role,
+    Scale,
+    SuggestionSettings,
+)
 
 
 def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -123,13 +134,23 @@ class MemberForm(RolesForm):
 
 class ImportForm(forms.Form):
     file = forms.FileField(
-        help_text="CSV (UTF-8, with a header row) or JSON Lines.",
+        help_text="CSV (UTF-8, with a header row), JSON Lines, Parquet, a Hugging Face dataset folder as .zip, or an "
+        "export of Label Studio or doccano.",
         error_messages={"empty": "The file is empty.", "required": "Choose a file."},
         allow_empty_file=True,  # the service says it, for page and API alike
     )
     file_format = forms.ChoiceField(
         label="Format",
-        choices=[("", "By the file's name"), ("csv", "CSV"), ("jsonl", "JSON Lines")],
+        choices=[("", "By the file's name"), *FileFormat.choices],
+        required=False,
+    )
+    review = forms.ChoiceField(
+        label="Show me the columns before anything is imported",
+        choices=[
+            (Review.AUTO, "When somebody annotated the texts, or no column is called text"),
+            (Review.ALWAYS, "Always"),
+            (Review.NEVER, "Never: take the best guess"),
+        ],
         required=False,
     )
     with_pairs = forms.BooleanField(
@@ -170,6 +191,50 @@ class ExportForm(forms.Form):
         return {"kind": kind, "file_format": file_format, "filters": filters}
 
 
+class QueueForm(forms.Form):
+    """What a lead decides about texts in the queue; annotation/queueing.py checks it."""
+
+    decision = forms.ChoiceField(label="Do", error_messages={"required": "Choose what to do."})
+    priority = forms.IntegerField(required=False, help_text=f"{-MAX_PRIORITY} to {MAX_PRIORITY}; higher comes first.")
+    more = forms.IntegerField(label="More annotators", required=False, min_value=1, help_text="Added to each text's.")
+    people = forms.MultipleChoiceField(
+        label="For these people only", required=False, widget=forms.CheckboxSelectMultiple
+    )
+    content_kinds = forms.MultipleChoiceField(label="Contains", required=False, widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, *args, project: Project, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        annotators = get_user_model().objects.filter(
+            memberships__project=project, memberships__role=Role.ANNOTATOR, is_active=True
+        )
+        names = [account.get_username() for account in annotators.order_by("username")]
+        kinds = wellbeing.kind_names(project)
+        offered = {
+            "decision": [("", "Choose…")]
+            + [
+                (name, title)
+                for name, (title, needs) in queueing.DECISIONS.items()
+                if ("people" not in needs or names) and ("content_kinds" not in needs or kinds)
+            ],
+            "people": [(name, name) for name in names],
+            "content_kinds": [(kind, kind) for kind in kinds],
+        }
+        for name, choices in offered.items():
+            found = self.fields[name]
+            assert isinstance(found, forms.ChoiceField)
+            found.choices = choices
+            if not choices:
+                del self.fields[name]
+
+    def needs(self) -> list[tuple[forms.BoundField, str]]:
+        """The fields beside the decision, each with the decisions that need it."""
+        return [
+            (self[name], " ".join(key for key, (_, needs) in queueing.DECISIONS.items() if name in needs))
+            for name in self.fields
+            if name != "decision"
+        ]
+
+
 class SettleForm(forms.Form):
     """What a lead decides on a pair. Everything typed comes back in the page when it is refused."""
 
@@ -184,3 +249,69 @@ class SettleForm(forms.Form):
         return {
             name[len(prefix) :]: self.data[name] for name in self.data if name.startswith(prefix) and self.data[name]
         }
+
+
+class SuggestionSettingsForm(forms.ModelForm):
+    """Source, prompt and limits of a project's suggestions."""
+
+    source = forms.ChoiceField(help_text="Endpoints are defined by an administrator.")
+    with_labels = forms.BooleanField(label="Suggest labels", required=False)
+    with_rewrite = forms.BooleanField(label="Suggest a rewrite", required=False)
+    answer_format = forms.ChoiceField(label="The answer is", choices=AnswerFormat.choices)
+    max_tokens = forms.IntegerField(
+        label="Tokens of an answer, at most", min_value=1, help_text="A longer answer is cut off, and then not used."
+    )
+    template = forms.CharField(
+        label="Prompt",
+        required=False,
+        strip=False,
+        widget=forms.Textarea({"rows": 16, "dir": "auto", "class": "plain"}),
+        help_text="{text} is where the text goes, {dimensions} the dimensions with their levels, {answer} the JSON "
+        "that is asked for. Empty: the usual prompt for this source.",
+    )
+
+    class Meta:
+        model = SuggestionSettings
+        fields = ["is_on", "withheld_percent", "automatic", "rate_per_minute", "budget", "budget_tokens"]
+
+    SECTIONS = (
+        ("Source and prompt", ("source", "with_labels", "with_rewrite", "answer_format", "max_tokens", "template")),
+        ("Showing", ("is_on", "withheld_percent")),
+        ("Limits", ("budget", "budget_tokens", "rate_per_minute", "automatic")),
+    )
+
+    def __init__(self, *args, project: Project, **kwargs) -> None:
+        row = kwargs.get("instance")
+        prompt = row.prompt if row else None
+        self.sources = suggesters.sources_for(project)
+        initial: dict[str, Any] = {"with_labels": True, "with_rewrite": True, "answer_format": AnswerFormat.JSON}
+        initial |= {"max_tokens": 1_000, "template": suggestion_prompts.default_template()}
+        if prompt:
+            names = ("with_labels", "with_rewrite", "answer_format", "max_tokens", "template")
+            initial = {name: getattr(prompt, name) for name in names}
+            initial["source"] = f"{prompt.source_kind}:{prompt.source_id}"
+        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
+        field = self.fields["source"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(f"{source.kind}:{source.id}", source_label(source)) for source in self.sources]
+        self.fields["budget"].label = f"Budget in {site.CURRENCY}"
+        self.fields["budget"].widget = forms.NumberInput({"step": "any", "min": "0"})
+
+    def sections(self) -> list[dict[str, Any]]:
+        return [{"title": title, "fields": [self[name] for name in names]} for title, names in self.SECTIONS]
+
+    def _post_clean(self) -> None:
+        """The rules are the service's; the row is not touched here."""
+
+    def values(self) -> dict[str, Any]:
+        """Arguments of suggestions.change."""
+        values = dict(self.cleaned_data)
+        kind, _, pk = values.pop("source").partition(":")
+        return {"source": (kind, int(pk)), **values}
+
+
+def source_label(source: suggesters.Source) -> str:
+    if source.is_free:
+        return source.name + (", scratch model" if source.is_scratch else "")
+    price = f"{source.input_price.normalize():f} and {source.output_price.normalize():f} {site.CURRENCY}"
+    return f"{source.name}, {price} for a million tokens in and out"
