@@ -18,6 +18,7 @@ from annotation.models import (
     Export,
     Gold,
     GuidelinesVersion,
+    ImportedAnnotation,
     Invitation,
     Item,
     ItemConsensus,
@@ -30,6 +31,7 @@ from annotation.models import (
     Project,
     QualitySettings,
     RejectedRow,
+    Reservation,
     Suggestion,
     SuggestionJob,
     SuggestionPrompt,
@@ -93,7 +95,7 @@ class ProjectAdmin(admin.ModelAdmin):
     search_fields = ("name",)
     list_filter = ("created_at",)
     date_hierarchy = "created_at"
-    readonly_fields = ("overlap", "created_by", "created_at")
+    readonly_fields = ("overlap", "content_kinds", "severe_dimensions", "created_by", "created_at")
     inlines = (MembershipInline, DimensionInline)
 
     def has_add_permission(self, request) -> bool:
@@ -137,7 +139,10 @@ class ItemAdmin(LargeAdmin):
     list_filter = ("created_at",)
     list_select_related = ("project",)
     raw_id_fields = ("project",)
-    readonly_fields = ("project", "external_id", "text", "overlap", "taken", "finished", "created_at")
+    readonly_fields = (
+        *("project", "external_id", "text", "overlap", "taken", "finished", "created_at"),
+        *("priority", "retired_at", "content_kinds"),  # decided, and logged, on the project's own pages
+    )
 
     @admin.display(description="text")
     def beginning(self, item: Item) -> str:
@@ -157,6 +162,14 @@ class AssignmentAdmin(ReadOnlyAdmin):
     search_fields = ("item__external_id", "annotator__username")
     list_filter = ("state", "created_at")
     list_select_related = ("item", "annotator")
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnlyAdmin):
+    list_display = ("item", "user", "project", "created_at")
+    search_fields = ("item__external_id", "user__username")
+    list_filter = ("created_at",)
+    list_select_related = ("item", "user", "project")
 
 
 @admin.register(Annotation)
@@ -190,6 +203,14 @@ class ItemImportAdmin(ReadOnlyAdmin):
     list_filter = ("status", "file_format", "created_at")
     list_select_related = ("project", "created_by")
     exclude = ("file",)  # never served by URL
+
+
+@admin.register(ImportedAnnotation)
+class ImportedAnnotationAdmin(ReadOnlyAdmin):
+    list_display = ("annotation", "item_import", "name", "row")
+    search_fields = ("name", "annotation__item__external_id")
+    list_filter = ("item_import__file_format",)
+    list_select_related = ("annotation__item", "annotation__annotator", "item_import")
 
 
 @admin.register(Event)

@@ -11,6 +11,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 
 from annotation import access, groups, projects
+from annotation.api.agreement import AgreementActions
 from annotation.models import Dimension, Project, Role
 
 
@@ -82,12 +83,13 @@ class NamedGroupSerializer(serializers.Serializer):
 
 
 ProgressSerializer = inline_serializer(
-    "ProjectProgress", {name: serializers.IntegerField() for name in projects.NO_PROGRESS}
+    "ProjectProgress", {name: serializers.IntegerField(allow_null=name == "complete") for name in projects.NO_PROGRESS}
 )
 USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
 
 class ProjectViewSet(
+    AgreementActions,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     mixins.CreateModelMixin,
@@ -119,8 +121,11 @@ class ProjectViewSet(
     @extend_schema(responses=ProgressSerializer)
     @action(detail=True, methods=["get"])
     def progress(self, request, pk=None):
+        """How far the project is. Annotators are not told how many texts are complete."""
         project = self.get_object()
-        return Response(projects.progress([project.pk]).get(project.pk, projects.NO_PROGRESS))
+        held = access.require(request.user, project.pk, *Role.values)
+        progress = projects.progress([project.pk], for_annotators=not held & {Role.LEAD, Role.TRAINER})
+        return Response(progress.get(project.pk, projects.NO_PROGRESS))
 
     @extend_schema(
         parameters=[OpenApiParameter("q", str, description="A part of the name; those that begin with it come first.")],

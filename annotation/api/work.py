@@ -11,11 +11,14 @@ from annotation.models import Annotation, Assignment, AssignmentState, Item, Rol
 
 
 class TaskItemSerializer(serializers.ModelSerializer):
-    """What an annotator may see of an item: nothing of other annotators' work."""
+    """What an annotator may see of an item: nothing of other annotators' work.
+
+    No id either: ids of items tell when an item was made, and so which one was hidden among the work.
+    """
 
     class Meta:
         model = Item
-        fields = ["id", "external_id", "text", "source", "language"]
+        fields = ["text", "source", "language"]
         read_only_fields = fields
 
 
@@ -101,7 +104,7 @@ class OwnAnnotationSerializer(serializers.ModelSerializer):
         fields = [
             "id",
             "project",
-            "item",
+            "assignment",
             *Annotation.CONTENT,
             "active_seconds",
             "revision",

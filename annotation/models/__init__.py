@@ -3,7 +3,16 @@
 from annotation.models.adjudication import PairRefresh
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
-from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.files import (
+    Export,
+    FileFormat,
+    ImportedAnnotation,
+    ImportStatus,
+    ItemImport,
+    RejectedRow,
+    Review,
+    upload_path,
+)
 from annotation.models.gold import (
     Control,
     ControlPlan,
@@ -14,7 +23,7 @@ from annotation.models.gold import (
     QualitySettings,
     RoundState,
 )
-from annotation.models.items import Item, ItemKind
+from annotation.models.items import MAX_OVERLAP, MAX_PRIORITY, Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
     Dimension,
@@ -29,6 +38,7 @@ from annotation.models.projects import (
     VotedRewrites,
     default_dimensions,
 )
+from annotation.models.queue import QueuePlace, Reservation
 from annotation.models.suggestions import (
     AnswerFormat,
     Endpoint,
@@ -41,6 +51,7 @@ from annotation.models.suggestions import (
     SuggestionStatus,
 )
 from annotation.models.votes import Rewrite, RewriteVote, VoteState
+from annotation.models.wellbeing import AnnotatorChoices, Pause
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -50,8 +61,11 @@ from annotation.models.work import (
 )
 
 __all__ = [
+    "MAX_OVERLAP",
+    "MAX_PRIORITY",
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorChoices",
     "AnnotatorConsensus",
     "AnswerFormat",
     "Assignment",
@@ -65,8 +79,11 @@ __all__ = [
     "Endpoint",
     "Event",
     "Export",
+    "FileFormat",
     "Gold",
     "GuidelinesVersion",
+    "ImportStatus",
+    "ImportedAnnotation",
     "Invitation",
     "Item",
     "ItemConsensus",
@@ -76,6 +93,7 @@ __all__ = [
     "Pair",
     "PairRefresh",
     "PairStatus",
+    "Pause",
     "PracticeAnswer",
     "PracticeRound",
     "PracticeStanding",
@@ -83,7 +101,10 @@ __all__ = [
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
     "QualitySettings",
+    "QueuePlace",
     "RejectedRow",
+    "Reservation",
+    "Review",
     "Rewrite",
     "RewriteVote",
     "Role",

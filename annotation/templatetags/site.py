@@ -19,6 +19,7 @@ NAVIGATION: list[tuple[str, str, frozenset[str]]] = [
     ("Vote", "annotation:votes", frozenset({Role.ANNOTATOR})),
     ("Texts", "annotation:items", frozenset({Role.LEAD})),
     ("Pairs", "annotation:pairs", frozenset({Role.LEAD, Role.TRAINER})),
+    ("Agreement", "annotation:agreement", frozenset({Role.LEAD, Role.TRAINER})),
 ]
 
 
