@@ -44,7 +44,8 @@ RESERVED_KEYS = {
     *("id", "item", "row", "text", "external_id", "source", "language", "target_group", "target_groups"),
     *("metadata", "rewrite", "safe_rewrite", "comment", "spans", "annotator", "status", "disagreement"),
     *("reason", "revision", "active_seconds", "created_at", "updated_at", "settled_by", "settled_at"),
-    *("project", "suggestion_shown", "instruction", "input", "output"),
+    *("project", "suggestion_shown", "instruction", "input", "output", "kind", "content_kinds", "guidelines_version"),
+    *("labels", "split", "annotations", "votes", "imported_from", "imported_values"),
 }
 
 

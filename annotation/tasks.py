@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, summary, votes, work
-from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob
+from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob, SuggestionReport
 
 
 @shared_task(name="annotation.execute_import")
@@ -30,6 +30,13 @@ def execute_suggestions(pk: int) -> None:
         jobs.send(suggester.task(), pk)
     else:
         jobs.execute(SuggestionJob.objects, pk, suggestions.run)
+
+
+@shared_task(name="annotation.execute_suggestion_report")
+def execute_suggestion_report(pk: int) -> None:
+    from annotation import suggestion_reports  # here, so that web processes load neither scipy nor matplotlib
+
+    jobs.execute(SuggestionReport.objects, pk, suggestion_reports.run)
 
 
 @shared_task(name="annotation.start_suggestions")
@@ -65,5 +72,6 @@ jobs.TASKS.update(
         PairRefresh: execute_pair_refresh,
         ConsensusRun: execute_consensus,
         SuggestionJob: execute_suggestions,
+        SuggestionReport: execute_suggestion_report,
     }
 )

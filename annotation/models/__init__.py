@@ -3,7 +3,16 @@
 from annotation.models.adjudication import PairRefresh
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
-from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.files import (
+    Export,
+    FileFormat,
+    ImportedAnnotation,
+    ImportStatus,
+    ItemImport,
+    RejectedRow,
+    Review,
+    upload_path,
+)
 from annotation.models.gold import (
     Control,
     ControlPlan,
@@ -71,8 +80,11 @@ __all__ = [
     "Endpoint",
     "Event",
     "Export",
+    "FileFormat",
     "Gold",
     "GuidelinesVersion",
+    "ImportStatus",
+    "ImportedAnnotation",
     "Invitation",
     "Item",
     "ItemConsensus",
@@ -94,6 +106,7 @@ __all__ = [
     "QueuePlace",
     "RejectedRow",
     "Reservation",
+    "Review",
     "Rewrite",
     "RewriteVote",
     "Role",

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0008_queue_and_wellbeing'),
+        ('annotation', '0009_imported_annotations'),
     ]
 
     operations = [
