@@ -9,13 +9,16 @@ from django_filters import rest_framework as rest_filters
 from annotation.events import ACTIONS
 from annotation.models import (
     Annotation,
+    ConsensusRun,
     Event,
     Export,
+    Gold,
     GuidelinesVersion,
     Item,
     ItemImport,
     Pair,
     PairStatus,
+    PracticeRound,
     Project,
     Rewrite,
 )
@@ -77,6 +80,21 @@ class ItemFilter(ProjectFilterSet):
         method="search", label="Search", max_length=200, widget=forms.TextInput({"type": "search"})
     )
     state = django_filters.ChoiceFilter(choices=STATES, method="in_state", label="Progress", empty_label="Any progress")
+    retired = django_filters.ChoiceFilter(
+        choices=(("no", "In use"), ("yes", "Retired")),
+        method="is_retired",
+        label="Retired",
+        empty_label="In use or not",
+    )
+    reserved = django_filters.ChoiceFilter(
+        choices=(("no", "For everybody"), ("yes", "For named people")),
+        method="is_reserved",
+        label="For whom",
+        empty_label="For anybody",
+    )
+    priority = django_filters.NumberFilter(label="Priority")
+    min_priority = django_filters.NumberFilter(field_name="priority", lookup_expr="gte", label="Priority at least")
+    content = django_filters.CharFilter(method="contains", label="Contains")
 
     class Meta:
         model = Item
@@ -84,6 +102,15 @@ class ItemFilter(ProjectFilterSet):
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(Q(text__icontains=value) | Q(external_id__icontains=value))
+
+    def is_retired(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(retired_at__isnull=value == "no")
+
+    def is_reserved(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(reserved=value == "yes")
+
+    def contains(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(content_kinds__contains=[value])
 
     def in_state(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         if value == "untouched":
@@ -164,3 +191,26 @@ class ExportFilter(ProjectFilterSet):
     class Meta:
         model = Export
         fields = ["status", "kind"]
+
+
+class GoldFilter(ProjectFilterSet):
+    kind = django_filters.CharFilter(field_name="item__kind", label="Use")
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+
+    class Meta:
+        model = Gold
+        fields: list[str] = []
+
+
+class PracticeRoundFilter(ProjectFilterSet):
+    annotator = django_filters.CharFilter(field_name="annotator__username", label="Username")
+
+    class Meta:
+        model = PracticeRound
+        fields = ["state"]
+
+
+class ConsensusFilter(ProjectFilterSet):
+    class Meta:
+        model = ConsensusRun
+        fields = ["status"]

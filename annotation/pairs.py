@@ -236,6 +236,8 @@ def _log(pair: Pair, user, action: str, before: dict[str, Any]) -> None:
 
 
 def _locked(pair: Pair) -> Pair:
+    # The item first, as a submit does: settling marks it, and two that lock in different orders wait for ever.
+    Item.objects.select_for_update(no_key=True).filter(pk=pair.item_id).first()
     return Pair.objects.select_for_update(of=("self",)).select_related("project", "item", "settled_by").get(pk=pair.pk)
 
 

@@ -9,15 +9,16 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet, Sum, Value
-from django.db.models.functions import Greatest
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import Greatest, Least
 from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.text import slugify
 
-from annotation import events, pairs, validators
+from annotation import events, pairs, validators, work
 from annotation.models import (
+    MAX_OVERLAP,
     Annotation,
     Assignment,
     AssignmentState,
@@ -30,6 +31,7 @@ from annotation.models import (
     Membership,
     Pair,
     Project,
+    Reservation,
     Role,
     Scale,
     default_dimensions,
@@ -75,8 +77,8 @@ def change(
 
     Changed guidelines become a new version; the log gets what was changed, by whom.
 
-    A changed overlap holds for the items too: a lower one never goes below what an item already has, a
-    higher one opens finished items again.
+    A changed overlap holds for the items too: a lower one never goes below what an item already has, and falls
+    further when those who hold it give it back; a higher one opens finished items again.
 
     Raises:
         ValidationError: keyed by field; a dimension or level that is in use cannot go.
@@ -99,9 +101,12 @@ def change(
     if new:
         events.record(project, by, "project.changed", before=old, after=new)
     if project.overlap != overlap:
-        Item.objects.filter(project=project, kind=ItemKind.WORK).exclude(
-            overlap=Greatest(Value(project.overlap), F("taken"))
-        ).update(overlap=Greatest(Value(project.overlap), F("taken")))
+        # What a lead asked for beyond the project's overlap stays beyond it.
+        wanted = Least(Value(project.overlap) + F("extra"), Value(MAX_OVERLAP))
+        held_above = Case(When(taken__gt=wanted, then=wanted), default=None)
+        Item.objects.filter(project=project, kind=ItemKind.WORK).update(
+            overlap=Greatest(wanted, F("taken")), lowered_to=held_above
+        )
     asks = ("votes_per_rewrite", "voted_rewrites")
     if project.overlap < overlap or any(getattr(project, name) != before[name] for name in asks):
         pairs.refresh_later(project, by or project.created_by)
@@ -302,8 +307,9 @@ def set_roles(project: Project, user, roles: Iterable[str], by: Any = None) -> N
         (Membership(project=project, user=user, role=role) for role in roles), ignore_conflicts=True
     )
     if Role.ANNOTATOR not in roles:
+        Reservation.objects.filter(project=project, user=user).delete()  # or nobody would ever get them
         held = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.HELD)
-        held.update(state=AssignmentState.EXPIRED)
+        work.give_back(held, AssignmentState.EXPIRED)
     if before != roles:
         _log_roles(project, by, user, before, roles)
 

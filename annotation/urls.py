@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from annotation.views import adjudication, annotate, items, jobs, pairs, practice, projects, quality, record, votes
+from annotation.views import (
+    adjudication,
+    agreement,
+    annotate,
+    items,
+    jobs,
+    pairs,
+    practice,
+    projects,
+    quality,
+    record,
+    votes,
+)
 
 app_name = "annotation"
 urlpatterns = [
@@ -18,10 +30,16 @@ urlpatterns = [
     # Texts
     path("projects/<int:pk>/items/", items.items, name="items"),
     path("items/<int:pk>/", items.item, name="item"),
+    path("items/<int:pk>/change/", items.change, name="change-item"),
     path("items/<int:pk>/settle/", items.settle_now, name="settle-now"),
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    # Agreement
+    path("projects/<int:pk>/agreement/", agreement.page, name="agreement"),
+    path("projects/<int:pk>/agreement/pairs/", agreement.pairs, name="agreement-pairs"),
+    path("projects/<int:pk>/agreement/table.<str:ending>", agreement.download, name="agreement-download"),
+    path("projects/<int:pk>/agreement/figures/<slug:name>.svg", agreement.figure, name="agreement-figure"),
     path("projects/<int:pk>/pairs/rules/", adjudication.rules, name="rules"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),

@@ -11,6 +11,8 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 
 from annotation import access, groups, projects
+from annotation.api.agreement import AgreementActions
+from annotation.api.quality import ProjectQuality
 from annotation.models import Dimension, Project, Role
 
 
@@ -88,6 +90,8 @@ USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
 
 class ProjectViewSet(
+    ProjectQuality,
+    AgreementActions,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     mixins.CreateModelMixin,

@@ -14,7 +14,7 @@ from annotation.models.gold import (
     QualitySettings,
     RoundState,
 )
-from annotation.models.items import Item, ItemKind
+from annotation.models.items import MAX_OVERLAP, MAX_PRIORITY, Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus
 from annotation.models.projects import (
     Dimension,
@@ -29,6 +29,7 @@ from annotation.models.projects import (
     VotedRewrites,
     default_dimensions,
 )
+from annotation.models.queue import QueuePlace, Reservation
 from annotation.models.suggestions import (
     AnswerFormat,
     Endpoint,
@@ -41,6 +42,7 @@ from annotation.models.suggestions import (
     SuggestionStatus,
 )
 from annotation.models.votes import Rewrite, RewriteVote, VoteState
+from annotation.models.wellbeing import AnnotatorChoices, Pause
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -50,8 +52,11 @@ from annotation.models.work import (
 )
 
 __all__ = [
+    "MAX_OVERLAP",
+    "MAX_PRIORITY",
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorChoices",
     "AnnotatorConsensus",
     "AnswerFormat",
     "Assignment",
@@ -76,6 +81,7 @@ __all__ = [
     "Pair",
     "PairRefresh",
     "PairStatus",
+    "Pause",
     "PracticeAnswer",
     "PracticeRound",
     "PracticeStanding",
@@ -83,7 +89,9 @@ __all__ = [
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
     "QualitySettings",
+    "QueuePlace",
     "RejectedRow",
+    "Reservation",
     "Rewrite",
     "RewriteVote",
     "Role",

@@ -66,7 +66,7 @@ class Assignment(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["project", "annotator", "-item"], name="assignment_last"),
+            models.Index(fields=["project", "annotator", "-id"], name="assignment_by_person"),
             models.Index(fields=["lease_until"], condition=Q(state="held"), name="assignment_leases"),
             models.Index(
                 fields=["project", "annotator"],

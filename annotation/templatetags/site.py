@@ -19,6 +19,8 @@ NAVIGATION: list[tuple[str, str, frozenset[str]]] = [
     ("Vote", "annotation:votes", frozenset({Role.ANNOTATOR})),
     ("Texts", "annotation:items", frozenset({Role.LEAD})),
     ("Pairs", "annotation:pairs", frozenset({Role.LEAD, Role.TRAINER})),
+    ("Quality", "annotation:quality", frozenset({Role.LEAD})),
+    ("Agreement", "annotation:agreement", frozenset({Role.LEAD, Role.TRAINER})),
 ]
 
 

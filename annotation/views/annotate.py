@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, controls, drafts, practice, suggestions, work
+from annotation import access, controls, drafts, practice, suggestions, wellbeing, work
 from annotation.models import Annotation, Assignment, Project, Role
 
 
@@ -276,6 +276,6 @@ def content_fields(
 
 
 def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
-    context = {"project": project, "today": work.finished_today(request.user, project), **task}
+    context = {"project": project, "today": wellbeing.finished_today(request.user, project), **task}
     template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)

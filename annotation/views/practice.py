@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, gold, practice, work
+from annotation import access, gold, practice, wellbeing, work
 from annotation.models import PracticeAnswer, PracticeRound, Project, Role
 from annotation.views.annotate import content_fields, posted_content
 
@@ -177,7 +177,7 @@ def scores(ended: PracticeRound, project: Project) -> list[dict[str, Any]]:
 def _render(
     request: HttpRequest, project: Project, part: str, context: dict[str, Any], status: int = 200
 ) -> HttpResponse:
-    context = {"project": project, "part": part, "today": work.finished_today(request.user, project), **context}
+    context = {"project": project, "part": part, "today": wellbeing.finished_today(request.user, project), **context}
     template = part if request.htmx else "annotation/practice.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)
 

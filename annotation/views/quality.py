@@ -1,4 +1,4 @@
-"""For leads: how well people judge, known answers, what is hidden, and the consensus. For annotators their own figures."""
+"""How well people judge, known answers, hidden texts, consensus: for leads. Annotators see their own figures."""
 
 from typing import Any
 
