@@ -15,6 +15,7 @@ from annotation.jobs import JobError
 from annotation.models import Assignment, Gold, Item, ItemKind, Pair, PracticeAnswer, Project, QualitySettings
 
 KINDS = (ItemKind.PRACTICE, ItemKind.GOLD)
+KIND_CHOICES = [(kind.value, kind.label) for kind in KINDS]
 # Everybody fits in: the largest number that the column holds.
 EVERYBODY = 32_767
 MAX_EXPLANATION = 5_000

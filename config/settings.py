@@ -210,6 +210,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {  # several models have a `status`
         "JobStatus": "annotation.jobs.JobStatus",
         "ItemKind": "annotation.models.ItemKind",
+        "GoldKind": "annotation.gold.KIND_CHOICES",
+        "AssignmentState": "annotation.models.AssignmentState",
+        "RoundState": "annotation.models.RoundState",
         "StudyStatus": "evaluation.models.StudyStatus",
     },
 }

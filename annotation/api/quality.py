@@ -50,7 +50,7 @@ class GoldSerializer(serializers.ModelSerializer):
 
 
 class GoldContentSerializer(serializers.Serializer):
-    kind = serializers.ChoiceField(choices=[(kind.value, kind.label) for kind in gold.KINDS])
+    kind = serializers.ChoiceField(choices=gold.KIND_CHOICES)
     labels = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), help_text=ACCEPTED)
     spans = SpanSerializer(many=True, required=False)
     rewrite = serializers.CharField(allow_blank=True, trim_whitespace=False, required=False)
@@ -68,7 +68,7 @@ class GoldFileSerializer(serializers.Serializer):
     project = serializers.IntegerField()
     file = serializers.FileField(allow_empty_file=True)
     kind = serializers.ChoiceField(
-        choices=[(kind.value, kind.label) for kind in gold.KINDS],
+        choices=gold.KIND_CHOICES,
         default="gold",
         help_text="Where the file has no column kind.",
     )
@@ -323,7 +323,7 @@ class StandingSerializer(serializers.Serializer):
 
 
 class DecideStandingSerializer(serializers.Serializer):
-    action = serializers.ChoiceField(choices=["pass", "reset"])
+    action = serializers.ChoiceField(choices=[("pass", "Let pass"), ("reset", "Begin anew")])
 
 
 class ShareSerializer(serializers.Serializer):

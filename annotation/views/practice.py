@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -197,7 +197,7 @@ def standing(request: HttpRequest, pk: int, user_pk: int) -> HttpResponse:
                 practice.reset(project, person, request.user)
                 messages.success(request, f"{person} begins the practice anew.")
             case _:
-                raise Http404
+                raise ValidationError("Choose to let somebody pass, or to reset their practice.")
     except ValidationError as error:
         messages.error(request, error.messages[0])
     return redirect("annotation:quality", pk)
