@@ -21,6 +21,10 @@ from annotation.models import (
     PracticeRound,
     Project,
     Rewrite,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
 )
 
 
@@ -213,4 +217,31 @@ class PracticeRoundFilter(ProjectFilterSet):
 class ConsensusFilter(ProjectFilterSet):
     class Meta:
         model = ConsensusRun
+        fields = ["status"]
+
+
+class SuggestionFilter(ProjectFilterSet):
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+    prompt = django_filters.NumberFilter(field_name="prompt_id", label="Version of the prompt, by id")
+
+    class Meta:
+        model = Suggestion
+        fields = ["status"]
+
+
+class SuggestionPromptFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionPrompt
+        fields: list[str] = []
+
+
+class SuggestionJobFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionJob
+        fields = ["status"]
+
+
+class SuggestionReportFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionReport
         fields = ["status"]
