@@ -16,6 +16,7 @@ from annotation.models import (
     Item,
     PracticeAnswer,
     PracticeRound,
+    QualitySettings,
     Role,
     RoundState,
     Scale,
