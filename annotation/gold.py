@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from annotation import events, rows, validators
 from annotation.jobs import JobError
-from annotation.models import Assignment, Gold, Item, ItemKind, Pair, PracticeAnswer, Project, QualitySettings
+from annotation.models import Assignment, Event, Gold, Item, ItemKind, Pair, PracticeAnswer, Project, QualitySettings
 
 KINDS = (ItemKind.PRACTICE, ItemKind.GOLD)
 KIND_CHOICES = [(kind.value, kind.label) for kind in KINDS]
@@ -170,6 +170,7 @@ def remove(gold: Gold, user) -> bool:
         item.kind, item.overlap, item.retired_at = ItemKind.WORK, gold.project.overlap, None
         item.save(update_fields=["kind", "overlap", "retired_at"])
     else:
+        Event.objects.filter(item=item).update(item=None)  # the log outlives the text
         item.delete()
     return True
 
