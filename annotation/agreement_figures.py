@@ -49,10 +49,11 @@ def drift(report: dict[str, Any]) -> str:
             days = [date.fromisoformat(point["from"]) for point in row["points"]]
             values = [float("nan") if point["estimate"] is None else point["estimate"] for point in row["points"]]
             panel.plot(days, values, color=ACCENT, linewidth=1.5, marker="o", markersize=4)
-            for day, point in zip(days, row["points"], strict=True):
-                if point["low"] is not None:
-                    panel.plot([day, day], [point["low"], point["high"]], color=ACCENT, linewidth=4, alpha=0.35)
-                    lowest = min(lowest, point["low"])
+            spans = [(day, point["low"], point["high"]) for day, point in zip(days, row["points"], strict=True)]
+            if spans := [span for span in spans if span[1] is not None]:
+                ends, lows, highs = zip(*spans, strict=True)
+                panel.vlines(ends, lows, highs, color=ACCENT, linewidth=4, alpha=0.35)
+                lowest = min(lowest, *lows)
             panel.set_title(_short(row["name"]), loc="left", color=INK)
             panel.grid(axis="y", color=LINE, linewidth=0.8)
             panel.set_axisbelow(True)
