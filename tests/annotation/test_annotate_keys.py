@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from annotation.models import Annotation, Assignment
@@ -195,3 +196,119 @@ def test_single_keys_can_be_switched_off(annotating):
     press(annotating, "Space")
     assert marked(annotating) == ["Most"]
     assert not Assignment.objects.filter(state="finished").exists()
+
+
+@pytest.fixture
+def groups_so_far(project):
+    """What others have named: neighbours most often."""
+    for names in (["neighbours", "night owls"], ["neighbours"], ["women"]):
+        annotator = MembershipFactory(project=project).user
+        item = ItemFactory(project=project)
+        assignment = Assignment.objects.create(
+            project=project, item=item, annotator=annotator, state="finished", lease_until=timezone.now()
+        )
+        Annotation.objects.create(
+            project=project, item=item, annotator=annotator, assignment=assignment, target_groups=names
+        )
+
+
+def chips(page):
+    return [text.removesuffix(" ×") for text in page.locator("#groups button").all_inner_texts()]
+
+
+def test_target_groups_are_chosen_by_keyboard_from_those_named_so_far_or_typed_freely(annotating, groups_so_far):
+    entry, options = annotating.get_by_role("combobox", name="Who is it about?"), annotating.locator("[role=option]")
+    press(annotating, "t")
+    expect(options).to_have_text(["neighbours", "night owls", "women"])
+    expect(entry).to_have_attribute("aria-expanded", "true")
+    annotating.keyboard.type("n")
+    expect(options).to_have_text(["neighbours", "night owls", "women"])  # those that begin with it first
+    annotating.keyboard.type("i")
+    expect(options).to_have_text(["night owls"])
+    said(annotating, "1 group to choose from")
+    press(annotating, "ArrowDown")
+    expect(entry).to_have_attribute("aria-activedescendant", options.first.get_attribute("id"))
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    press(annotating, "Enter")
+    assert chips(annotating) == ["night owls"]
+    said(annotating, "Group added: night owls")
+    annotating.keyboard.type("early birds")
+    expect(options).to_have_count(0)
+    press(annotating, "Enter")
+    annotating.keyboard.type("wom")
+    expect(options).to_have_text(["women"])
+    press(annotating, "Escape")
+    expect(options).to_have_count(0)
+    assert entry.input_value() == "wom"
+    press(annotating, "ArrowDown")
+    expect(options).to_have_count(1)
+    options.first.click()
+    assert chips(annotating) == ["night owls", "early birds", "women"]
+    press(annotating, "Backspace")
+    said(annotating, "Group removed: women")
+    press(annotating, "Escape", "Escape")
+    expect(entry).not_to_be_focused()
+    expect(annotating.locator("#draft-state")).to_have_text("draft saved")
+    assert Assignment.objects.get(state="held").draft["target_groups"] == ["night owls", "early birds"]
+
+
+def test_the_guidelines_stay_open_beside_the_text_and_say_when_they_changed(annotating, project):
+    press(annotating, "g")
+    expect(annotating.locator("#guidelines")).to_contain_text("Be kind")
+    expect(annotating.locator("#guidelines-title")).to_contain_text("version 1")
+    press(annotating, "1", "2")
+    assert chosen(annotating) == ["none", "mild"]  # the keys go on working
+    annotating.reload()
+    expect(annotating.locator("#guidelines")).to_be_visible()
+    project.guidelines, project.guidelines_version = "# Be kinder", 2
+    project.save()
+    press(annotating, "s")
+    expect(annotating.locator("#guidelines")).to_contain_text("Be kinder")
+    expect(annotating.locator("#guidelines-title")).to_contain_text("version 2")
+    press(annotating, "Shift+G")
+    expect(annotating.locator("#guidelines-text")).to_be_focused()
+    press(annotating, "g")
+    expect(annotating.locator("#guidelines")).to_be_hidden()
+
+
+def test_forward_and_back_go_through_ones_own_work(annotating):
+    press(annotating, "1", "1", "1", "1", "Control+Enter")
+    expect(annotating.locator("#text")).to_have_text("The second text.")
+    press(annotating, "ArrowLeft")
+    expect(annotating.locator("#text")).to_have_text(TEXT)
+    press(annotating, "ArrowRight")
+    expect(annotating.locator("#text")).to_have_text("The second text.")
+    expect(annotating.locator("#today")).to_have_text("1 finished today")
+
+
+def test_a_text_of_a_hundred_thousand_characters_is_marked_and_compared(new_page, project):
+    text = " ".join(f"word{number % 977}" for number in range(13_300))[:99_000]
+    ItemFactory(project=project, text=text)
+    page = new_page(MembershipFactory(project=project).user)
+    page.goto(reverse("annotation:annotate", args=[project.pk]))
+    press(page, "m", "ArrowRight", "Shift+ArrowRight", "Space", "Escape", ".", "ArrowRight")
+    assert marked(page) == ["word1 word2 word3"]
+    press(page, "c", "Control+End")
+    page.keyboard.type(" The end.")
+    expect(page.locator("#diff ins")).to_have_text("The end.", timeout=30_000)
+    expect(page.locator("#diff-figures")).to_contain_text("keeps 100 % of the words · length 1.00×")
+    expect(page.locator("#draft-state")).to_have_text("draft saved", timeout=30_000)
+
+
+def test_the_days_count_has_a_goal_where_the_project_sets_one(new_page, project):
+    project.daily_limit = 40
+    project.save()
+    ItemFactory(project=project)
+    page = new_page(MembershipFactory(project=project).user)
+    page.goto(reverse("annotation:annotate", args=[project.pk]))
+    expect(page.locator("#today")).to_have_text("0 of 40 finished today")
+    expect(page.get_by_role("progressbar", name="0 of 40 done today")).to_be_visible()
+
+
+def test_on_a_phone_the_buttons_are_in_reach_without_scrolling(new_page, project):
+    ItemFactory(project=project, text="A long text, said the neighbour. " * 60)
+    page = new_page(MembershipFactory(project=project).user, viewport={"width": 360, "height": 740})
+    page.goto(reverse("annotation:annotate", args=[project.pk]))
+    for name in ("Submit", "Skip", "Back"):
+        expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
