@@ -18,7 +18,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from annotation import validators
+from annotation import contention, validators
 from annotation.models import Annotation, Pair, PairStatus, Project, Rewrite, RewriteVote, VoteState
 
 logger = logging.getLogger(__name__)
@@ -301,6 +301,8 @@ def _give(user, pk: int, answers: dict[str, Any], revision: int | None) -> Rewri
         setattr(vote, name, value)
     vote.state, vote.draft = VoteState.GIVEN, None
     vote.save()
+    if pair is not None:
+        contention.refresh([item_id])
     return vote
 
 

@@ -299,7 +299,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
         the content breaks a rule.
     """
     annotation = (
-        Annotation.objects.select_for_update(of=("self",))
+        Annotation.objects.select_for_update(of=("self",), no_key=True)
         .select_related("item", "project")
         .get(pk=pk, annotator_id=user.pk)
     )
@@ -329,8 +329,10 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     annotation.active_seconds += clean_seconds(content.get("active_seconds"))
     annotation.suggestion_distance = suggestions.distance(annotation.rewrite, annotation.suggestion)
     annotation.save()
-    if annotation.kind == ItemKind.WORK and annotation.item.finished >= annotation.item.overlap:
+    complete = annotation.item.finished >= annotation.item.overlap
+    if annotation.kind == ItemKind.WORK and (complete or pairs.proposed(annotation.item)):
         pairs.propose(annotation.item)
+    pairs.revised(annotation)
     return annotation
 
 

@@ -1,6 +1,13 @@
 """Every row of the application, one module a subject."""
 
-from annotation.models.adjudication import PairRefresh
+from annotation.models.adjudication import (
+    ApprovalRule,
+    Batch,
+    BatchAction,
+    PairRefresh,
+    RewriteCondition,
+    SendBack,
+)
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
@@ -15,7 +22,7 @@ from annotation.models.gold import (
     RoundState,
 )
 from annotation.models.items import Item, ItemKind
-from annotation.models.pairs import Pair, PairStatus
+from annotation.models.pairs import Pair, PairStatus, SentBackState
 from annotation.models.projects import (
     Dimension,
     GuidelinesVersion,
@@ -54,9 +61,12 @@ __all__ = [
     "AnnotationRevision",
     "AnnotatorConsensus",
     "AnswerFormat",
+    "ApprovalRule",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
+    "Batch",
+    "BatchAction",
     "ConsensusMethod",
     "ConsensusRun",
     "Control",
@@ -85,10 +95,13 @@ __all__ = [
     "QualitySettings",
     "RejectedRow",
     "Rewrite",
+    "RewriteCondition",
     "RewriteVote",
     "Role",
     "RoundState",
     "Scale",
+    "SendBack",
+    "SentBackState",
     "Suggestion",
     "SuggestionJob",
     "SuggestionPrompt",
