@@ -203,9 +203,8 @@ def _total(batch: Batch) -> int:
 def _message(batch: Batch) -> str:
     what = {BatchAction.REJECT: "rejected", BatchAction.UNDO: "brought back"}.get(BatchAction(batch.action), "approved")
     left = sum(batch.left_out.values())
-    return f"{batch.changed:,} pair{'' if batch.changed == 1 else 's'} {what}" + (
-        f", {left:,} left alone" if left else ""
-    )
+    done = f"{batch.changed:,} pair{'' if batch.changed == 1 else 's'} {what}"
+    return f"{done}, {left:,} left alone." if left else f"{done}."
 
 
 def _rule(batch: Batch) -> ApprovalRule:

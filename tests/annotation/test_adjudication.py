@@ -158,7 +158,7 @@ def test_undo_restores_the_state_before(project, lead, decision):
     assert state(pair) != before
     pairs.undo(pair, lead, version=pair.version)
     assert state(pair) == before
-    assert Rewrite.objects.get().open == (before["status"] == PairStatus.PROPOSED)
+    assert Rewrite.objects.filter(open=True).exists() == (before["status"] == PairStatus.PROPOSED)
     assert not pairs.waiting(pair.item.annotations.first().annotator).exists()
     assert Event.objects.first().action == "pair.undone"
     with pytest.raises(ValidationError, match="no decision"):
@@ -207,12 +207,14 @@ def test_undoing_a_decision_asks_again_what_it_had_withdrawn(project, lead):
 @pytest.mark.django_db
 def test_a_revision_answers_what_was_sent_back(project, lead):
     pair = make(project, "One way.", "Another way.")
-    annotation = pair.item.annotations.first()
+    annotation = pair.item.annotations.get(rewrite="One way.")
     pairs.send_back(pair, lead, version=pair.version, annotation=annotation.pk, reason="The tone is off.")
     pair.refresh_from_db()
     assert (pair.status, pair.sent_back) == (PairStatus.PROPOSED, SentBackState.WAITING)
     (sent,) = pairs.waiting(annotation.annotator)
-    assert sent.reason == "The tone is off." and not pairs.waiting(pair.item.annotations.last().annotator).exists()
+    assert sent.reason == "The tone is off." and not pairs.waiting(
+        pair.item.annotations.get(rewrite="Another way.").annotator
+    )
     work.revise(annotation.annotator, annotation.pk, annotation.content() | {"rewrite": "Better."}, 1)
     pair.refresh_from_db()
     sent.refresh_from_db()
@@ -282,9 +284,9 @@ def test_a_rule_is_said_in_words(project, rule):
     values = {"min_annotations": 1, "dimensions": ["harm"], "min_agreement": 66, "rewrite": "either", "min_votes": 1}
     values |= {"min_safe": 80, "no_comment": False, "not_sent_back": False}
     assert rules.words(rules.save(project, project.created_by, values)) == (
-        "Approve a pair when at least 1 person annotated the text; at least 66 % of them agree on Harm; every annotator "
-        "wrote exactly this rewrite, or at least 1 other voted on the rewrite, at least 80 % say that it is safe and "
-        "all say that it keeps the meaning."
+        "Approve a pair when at least 1 person annotated the text; at least 66 % of them agree on Harm; every "
+        "annotator wrote exactly this rewrite, or at least 1 other voted on the rewrite, at least 80 % say that it is safe "
+        "and all say that it keeps the meaning."
     )
     assert Event.objects.first().action == "rule.changed"
 
