@@ -10,9 +10,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404
 from rest_framework import exceptions as drf
+from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from annotation import drafts
 from annotation.models import Membership, Project
+from annotation.validators import PreconditionNeeded
 
 M = TypeVar("M", bound=Model)
 
@@ -84,7 +87,15 @@ class ScopedAPI:
 
 
 def api_exception_handler(error: Exception, context: dict[str, Any]):
-    """Rules raise Django's ValidationError; the API answers it like one of its own, with 400 and the same words."""
+    """Rules raise Django's ValidationError; the API answers it like one of its own, with 400 and the same words.
+
+    Something newer in the way is 409, with what is there; so is something that must be done first (PreconditionNeeded),
+    with a code for scripts.
+    """
+    if isinstance(error, drafts.Conflict):
+        return Response({"detail": error.messages[0], **error.facts}, status=409)
+    if isinstance(error, PreconditionNeeded):
+        return Response({"detail": error.messages[0], "code": error.code}, status=409)
     if isinstance(error, ValidationError):
         detail = error.message_dict if hasattr(error, "error_dict") else {"detail": error.messages}
         error = drf.ValidationError(detail)

@@ -30,6 +30,7 @@ from annotation.models import (
     Project,
     QualitySettings,
     RejectedRow,
+    Reservation,
     Suggestion,
     SuggestionJob,
     SuggestionPrompt,
@@ -93,7 +94,7 @@ class ProjectAdmin(admin.ModelAdmin):
     search_fields = ("name",)
     list_filter = ("created_at",)
     date_hierarchy = "created_at"
-    readonly_fields = ("overlap", "created_by", "created_at")
+    readonly_fields = ("overlap", "content_kinds", "severe_dimensions", "created_by", "created_at")
     inlines = (MembershipInline, DimensionInline)
 
     def has_add_permission(self, request) -> bool:
@@ -137,7 +138,10 @@ class ItemAdmin(LargeAdmin):
     list_filter = ("created_at",)
     list_select_related = ("project",)
     raw_id_fields = ("project",)
-    readonly_fields = ("project", "external_id", "text", "overlap", "taken", "finished", "created_at")
+    readonly_fields = (
+        *("project", "external_id", "text", "overlap", "taken", "finished", "created_at"),
+        *("priority", "retired_at", "content_kinds"),  # decided, and logged, on the project's own pages
+    )
 
     @admin.display(description="text")
     def beginning(self, item: Item) -> str:
@@ -157,6 +161,14 @@ class AssignmentAdmin(ReadOnlyAdmin):
     search_fields = ("item__external_id", "annotator__username")
     list_filter = ("state", "created_at")
     list_select_related = ("item", "annotator")
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnlyAdmin):
+    list_display = ("item", "user", "project", "created_at")
+    search_fields = ("item__external_id", "user__username")
+    list_filter = ("created_at",)
+    list_select_related = ("item", "user", "project")
 
 
 @admin.register(Annotation)

@@ -5,11 +5,11 @@ drawn from the project's seed. Which texts were hidden, where, and with which se
 """
 
 import random
-from datetime import datetime
+from collections.abc import Sequence
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, QuerySet
 
-from annotation import gold, pairs, suggestions
+from annotation import gold, pairs
 from annotation.models import (
     Annotation,
     Assignment,
@@ -26,37 +26,47 @@ from annotation.models import (
 REPEAT_WINDOW = 500
 
 
-def next_control(user, project: Project, lease_until: datetime) -> Assignment | None:
-    """The hidden text that is due for this person, handed out; None when it is the work's turn.
+def next_control(user, project: Project, declined: Sequence[str] = ()) -> Item | None:
+    """The hidden text that is due for this person; None when it is the work's turn. The caller hands it out like work.
 
     Needs a transaction. Its person's plan is locked, so two tabs cannot draw twice; what both then try to hold is
     decided by the constraints on Assignment.
+
+    Args:
+        declined: kinds of content that the person does not want to see.
     """
     settings = gold.settings_of(project)
     if not settings.gold_every and not settings.repeat_every:
         return None
     plan = _plan(user, project)
     place = plan.handed + 1
-    for kind, find in ((ItemKind.GOLD, _gold_item), (ItemKind.REPEAT, _repeat_item)):
+    for kind, find in ((ItemKind.GOLD, _gold_items), (ItemKind.REPEAT, _repeatable_items)):
         if not _due(plan, settings, kind, place):
             continue
-        chance = random.Random(f"{settings.seed}:{user.pk}:{kind.value}:{place}")  # noqa: S311 - a shuffle, no secret
-        item = find(user, project, settings, chance)
-        if item is None:
+        chance = random.Random(f"{settings.seed}:{user.pk}:{kind.value}:{place}")  # noqa: S311 - a draw, no secret
+        found = find(user, project, settings)
+        if declined:
+            found = found.exclude(content_kinds__has_any_keys=list(declined))
+        keys = list(found.order_by("pk").values_list("pk", flat=True))
+        if not keys:
             continue
-        item.project = project
-        assignment = Assignment.objects.create(
-            project=project,
-            item=item,
-            annotator=user,
-            lease_until=lease_until,
-            **suggestions.condition(item, user.pk),
-        )
-        Control.objects.create(
-            project=project, annotator=user, assignment=assignment, kind=kind, place=place, seed=settings.seed
-        )
-        return assignment
+        item = Item.objects.get(pk=chance.choice(keys))
+        if kind == ItemKind.REPEAT:
+            item = _repeat(item, user)
+        Control.objects.create(project=project, annotator=user, item=item, kind=kind, place=place, seed=settings.seed)
+        return item
     return None
+
+
+def _repeat(original: Item, user) -> Item:
+    return gold.copy_of(
+        original,
+        kind=ItemKind.REPEAT,
+        overlap=1,
+        repeat_of=original,
+        repeat_for=user,
+        external_id=f"repeat-{original.pk}-{user.pk}",
+    )
 
 
 def _plan(user, project: Project) -> ControlPlan:
@@ -96,40 +106,26 @@ def _draw(settings: QualitySettings, plan: ControlPlan, kind: ItemKind, every: i
     return block * every + chance.randint(1, every)
 
 
-def _gold_item(user, project: Project, settings: QualitySettings, chance: random.Random) -> Item | None:
-    """A gold text that this person never had: neither here, nor in practice, nor the text it was copied from."""
+def _gold_items(user, project: Project, settings: QualitySettings) -> QuerySet[Item]:
+    """Gold texts that this person never had: neither here, nor in practice, nor the text they were copied from."""
     had = Assignment.objects.filter(annotator=user)
-    free = Item.objects.filter(
+    return Item.objects.filter(
         project=project, kind=ItemKind.GOLD, retired_at=None, taken__lt=F("overlap"), gold__isnull=False
     ).exclude(
         Exists(had.filter(item=OuterRef("pk")))
         | Exists(had.filter(item=OuterRef("gold__copied_from")))
         | Exists(PracticeAnswer.objects.filter(annotator=user, item=OuterRef("pk")))
     )
-    keys = list(free.order_by("pk").values_list("pk", flat=True))
-    return Item.objects.get(pk=chance.choice(keys)) if keys else None
 
 
-def _repeat_item(user, project: Project, settings: QualitySettings, chance: random.Random) -> Item | None:
-    """A copy of a text that this person finished long enough ago and that was not repeated to them yet."""
+def _repeatable_items(user, project: Project, settings: QualitySettings) -> QuerySet[Item]:
+    """Texts that this person finished long enough ago and that were not repeated to them yet."""
     mine = Annotation.objects.filter(project=project, annotator=user).order_by("-created_at")
     begin = settings.repeat_after
     window = mine.values_list("item_id", "kind")[begin : begin + REPEAT_WINDOW]
     done = [item for item, kind in window if kind == ItemKind.WORK]
     repeated = Item.objects.filter(repeat_of=OuterRef("pk"), repeat_for=user)
-    free = Item.objects.filter(pk__in=done, retired_at=None).exclude(Exists(repeated))
-    keys = list(free.order_by("pk").values_list("pk", flat=True))
-    if not keys:
-        return None
-    original = Item.objects.get(pk=chance.choice(keys))
-    return gold.copy_of(
-        original,
-        kind=ItemKind.REPEAT,
-        overlap=1,
-        repeat_of=original,
-        repeat_for=user,
-        external_id=f"repeat-{original.pk}-{user.pk}",
-    )
+    return Item.objects.filter(pk__in=done, retired_at=None).exclude(Exists(repeated))
 
 
 def settled(annotation: Annotation, *, lock: bool = False) -> bool:

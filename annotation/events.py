@@ -1,5 +1,6 @@
 """The log of a project. Every change that a lead may later have to explain is recorded here, in its own transaction."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from annotation.models import Event, Item, Project
@@ -13,11 +14,20 @@ ACTIONS: dict[str, str] = {
     "pair.approved": "approved a pair",
     "pair.rejected": "rejected a pair",
     "pair.reopened": "opened a pair again",
+<<<<<<< HEAD
     "pair.undone": "undid the last decision on a pair",
     "pair.sent_back": "sent a pair back to an annotator",
     "pair.answered": "answered what was sent back",
     "pairs.batch": "decided many pairs at once",
     "rule.changed": "changed the approval rule",
+=======
+    "item.priority": "changed a text's priority",
+    "item.retired": "retired a text",
+    "item.brought_back": "brought a text back",
+    "item.more_annotators": "asked for more annotators",
+    "item.reserved": "named the people for a text",
+    "item.content_kinds": "said what a text contains",
+>>>>>>> main
     "suggestions.changed": "changed the suggestions' settings",
     "suggestions.started": "asked for suggestions",
     "gold.made": "gave a text a known answer",
@@ -59,6 +69,22 @@ def record(
         subject=subject[:200],
         before=before or {},
         after=after or {},
+    )
+
+
+def record_all(
+    project: Project, actor: Any, action: str, rows: Iterable[tuple[Item, dict[str, Any], dict[str, Any]]]
+) -> None:
+    """One event for each item with what was before and after, as `record` makes them."""
+    ACTIONS[action]
+    Event.objects.bulk_create(
+        (
+            Event(
+                project=project, actor=actor, action=action, item=item, subject=item.external_id, before=old, after=new
+            )
+            for item, old, new in rows
+        ),
+        batch_size=2000,
     )
 
 

@@ -77,13 +77,37 @@ class ItemFilter(ProjectFilterSet):
         method="search", label="Search", max_length=200, widget=forms.TextInput({"type": "search"})
     )
     state = django_filters.ChoiceFilter(choices=STATES, method="in_state", label="Progress", empty_label="Any progress")
+    retired = django_filters.ChoiceFilter(
+        choices=(("no", "In use"), ("yes", "Retired")),
+        method="is_retired",
+        label="Retired",
+        empty_label="In use or not",
+    )
+    reserved = django_filters.ChoiceFilter(
+        choices=(("no", "For everybody"), ("yes", "For named people")),
+        method="is_reserved",
+        label="For whom",
+        empty_label="For anybody",
+    )
+    priority = django_filters.NumberFilter(label="Priority")
+    min_priority = django_filters.NumberFilter(field_name="priority", lookup_expr="gte", label="Priority at least")
+    content = django_filters.CharFilter(method="contains", label="Contains")
 
     class Meta:
         model = Item
-        fields = ["external_id", "language", "source", "target_group"]
+        fields = ["external_id", "kind", "language", "source", "target_group"]
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(Q(text__icontains=value) | Q(external_id__icontains=value))
+
+    def is_retired(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(retired_at__isnull=value == "no")
+
+    def is_reserved(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(reserved=value == "yes")
+
+    def contains(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return queryset.filter(content_kinds__contains=[value])
 
     def in_state(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         if value == "untouched":

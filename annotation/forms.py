@@ -6,9 +6,9 @@ from django import forms
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
-from annotation import exports
+from annotation import exports, queueing, wellbeing
 from annotation.filters import label_choices, parse_label
-from annotation.models import PairStatus, Project, Role, Scale
+from annotation.models import MAX_PRIORITY, PairStatus, Project, Role, Scale
 
 
 def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -168,6 +168,50 @@ class ExportForm(forms.Form):
         if kind == "pairs":
             filters["status"] = self.cleaned_data["status"]
         return {"kind": kind, "file_format": file_format, "filters": filters}
+
+
+class QueueForm(forms.Form):
+    """What a lead decides about texts in the queue; annotation/queueing.py checks it."""
+
+    decision = forms.ChoiceField(label="Do", error_messages={"required": "Choose what to do."})
+    priority = forms.IntegerField(required=False, help_text=f"{-MAX_PRIORITY} to {MAX_PRIORITY}; higher comes first.")
+    more = forms.IntegerField(label="More annotators", required=False, min_value=1, help_text="Added to each text's.")
+    people = forms.MultipleChoiceField(
+        label="For these people only", required=False, widget=forms.CheckboxSelectMultiple
+    )
+    content_kinds = forms.MultipleChoiceField(label="Contains", required=False, widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, *args, project: Project, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        annotators = get_user_model().objects.filter(
+            memberships__project=project, memberships__role=Role.ANNOTATOR, is_active=True
+        )
+        names = [account.get_username() for account in annotators.order_by("username")]
+        kinds = wellbeing.kind_names(project)
+        offered = {
+            "decision": [("", "Choose…")]
+            + [
+                (name, title)
+                for name, (title, needs) in queueing.DECISIONS.items()
+                if ("people" not in needs or names) and ("content_kinds" not in needs or kinds)
+            ],
+            "people": [(name, name) for name in names],
+            "content_kinds": [(kind, kind) for kind in kinds],
+        }
+        for name, choices in offered.items():
+            found = self.fields[name]
+            assert isinstance(found, forms.ChoiceField)
+            found.choices = choices
+            if not choices:
+                del self.fields[name]
+
+    def needs(self) -> list[tuple[forms.BoundField, str]]:
+        """The fields beside the decision, each with the decisions that need it."""
+        return [
+            (self[name], " ".join(key for key, (_, needs) in queueing.DECISIONS.items() if name in needs))
+            for name in self.fields
+            if name != "decision"
+        ]
 
 
 class SettleForm(forms.Form):

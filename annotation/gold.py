@@ -98,8 +98,9 @@ def copy_of(item: Item, **values: Any) -> Item:
     """A new item with everything that describes the text, and nothing of what became of it."""
     copy = Item.objects.get(pk=item.pk)
     copy.pk, copy._state.adding = None, True
-    copy.taken = copy.finished = copy.priority = 0
-    copy.retired_at, copy.created_at = None, timezone.now()
+    copy.taken = copy.finished = copy.priority = copy.extra = 0
+    copy.retired_at, copy.created_at, copy.lowered_to = None, timezone.now(), None
+    copy.reserved = copy.settled = False
     for name, value in values.items():
         setattr(copy, name, value)
     copy.save(force_insert=True)

@@ -122,6 +122,8 @@ def propose_early(item: Item) -> Pair:
     Raises:
         ValidationError: nobody has annotated the item.
     """
+    if item.kind != ItemKind.WORK:
+        raise ValidationError("Practice, gold and repeated texts give no pairs.")
     existing = Pair.objects.filter(item=item).first()
     return existing or propose(item)
 
@@ -299,6 +301,8 @@ def _log(pair: Pair, user, action: str, before: dict[str, Any]) -> None:
 
 
 def _locked(pair: Pair) -> Pair:
+    # The item first, as a submit does: settling marks it, and two that lock in different orders wait for ever.
+    Item.objects.select_for_update(no_key=True).filter(pk=pair.item_id).first()
     return Pair.objects.select_for_update(of=("self",)).select_related("project", "item", "settled_by").get(pk=pair.pk)
 
 

@@ -21,18 +21,19 @@ from annotation.models import (
     RoundState,
     Scale,
 )
+from annotation.validators import PreconditionNeeded
 
 NEAR = 0.5  # what a near miss is worth, where the lead says so
 
 
-class PracticeNeeded(ValidationError):
+class PracticeNeeded(PreconditionNeeded):
     """This person must pass the project's practice before they get a text."""
 
     def __init__(self) -> None:
         super().__init__("Pass the practice round of this project first; then you get texts.", code="practice_needed")
 
 
-class NoTriesLeft(ValidationError):
+class NoTriesLeft(PreconditionNeeded):
     """All retries are used up."""
 
     def __init__(self) -> None:

@@ -9,19 +9,21 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import Count, F, Q, QuerySet, Sum, Value
-from django.db.models.functions import Greatest
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import Greatest, Least
 from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.utils.text import slugify
 
-from annotation import events, pairs, validators
+from annotation import events, pairs, validators, work
 from annotation.models import (
+    MAX_OVERLAP,
     Annotation,
     Assignment,
     AssignmentState,
     Dimension,
+    Gold,
     GuidelinesVersion,
     Invitation,
     Item,
@@ -29,6 +31,7 @@ from annotation.models import (
     Membership,
     Pair,
     Project,
+    Reservation,
     Role,
     Scale,
     default_dimensions,
@@ -74,8 +77,8 @@ def change(
 
     Changed guidelines become a new version; the log gets what was changed, by whom.
 
-    A changed overlap holds for the items too: a lower one never goes below what an item already has, a
-    higher one opens finished items again.
+    A changed overlap holds for the items too: a lower one never goes below what an item already has, and falls
+    further when those who hold it give it back; a higher one opens finished items again.
 
     Raises:
         ValidationError: keyed by field; a dimension or level that is in use cannot go.
@@ -98,9 +101,12 @@ def change(
     if new:
         events.record(project, by, "project.changed", before=old, after=new)
     if project.overlap != overlap:
-        Item.objects.filter(project=project, kind=ItemKind.WORK).exclude(
-            overlap=Greatest(Value(project.overlap), F("taken"))
-        ).update(overlap=Greatest(Value(project.overlap), F("taken")))
+        # What a lead asked for beyond the project's overlap stays beyond it.
+        wanted = Least(Value(project.overlap) + F("extra"), Value(MAX_OVERLAP))
+        held_above = Case(When(taken__gt=wanted, then=wanted), default=None)
+        Item.objects.filter(project=project, kind=ItemKind.WORK).update(
+            overlap=Greatest(wanted, F("taken")), lowered_to=held_above
+        )
     asks = ("votes_per_rewrite", "voted_rewrites")
     if project.overlap < overlap or any(getattr(project, name) != before[name] for name in asks):
         pairs.refresh_later(project, by or project.created_by)
@@ -193,12 +199,16 @@ def _used(project: Project, dimension: Dimension, level: str | None) -> str | No
         imported = Q(imported_labels__contains={dimension.key: level})
     annotations = Annotation.objects.filter(used, project=project).count()
     in_pairs = Pair.objects.filter(used | imported, project=project).count()
-    if not annotations and not in_pairs:
+    known = Gold.objects.filter(
+        **{"labels__has_key": dimension.key} if level is None else {"labels__contains": {dimension.key: [level]}},
+        project=project,
+    ).count()
+    if not annotations and not in_pairs and not known:
         return None
-    return (
-        f"{what} is in use by {_number(annotations, 'annotation')} and {_number(in_pairs, 'pair')}, "
-        "so it can be neither removed nor renamed."
-    )
+    uses = f"{_number(annotations, 'annotation')} and {_number(in_pairs, 'pair')}"
+    if known:
+        uses = f"{_number(annotations, 'annotation')}, {_number(in_pairs, 'pair')} and {_number(known, 'known answer')}"
+    return f"{what} is in use by {uses}, so it can be neither removed nor renamed."
 
 
 def _number(count: int, noun: str) -> str:
@@ -297,8 +307,9 @@ def set_roles(project: Project, user, roles: Iterable[str], by: Any = None) -> N
         (Membership(project=project, user=user, role=role) for role in roles), ignore_conflicts=True
     )
     if Role.ANNOTATOR not in roles:
+        Reservation.objects.filter(project=project, user=user).delete()  # or nobody would ever get them
         held = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.HELD)
-        held.update(state=AssignmentState.EXPIRED)
+        work.give_back(held, AssignmentState.EXPIRED)
     if before != roles:
         _log_roles(project, by, user, before, roles)
 
@@ -337,20 +348,32 @@ def _clean_roles(roles: Iterable[str]) -> set[str]:
 # How far it is
 
 
-def progress(project_ids: Iterable[int]) -> dict[int, dict[str, int]]:
-    """Items, complete items, finished and needed annotations per project; one query for all."""
+def progress(project_ids: Iterable[int], *, for_annotators: bool = False) -> dict[int, dict[str, Any]]:
+    """Items, complete items, finished and needed annotations per project; one query for all.
+
+    Args:
+        for_annotators: counts hidden texts as finished work, up to what is needed, and leaves `complete` out (None).
+            So every submit moves the same figures by one, and none tells whether a text was hidden.
+    """
+    work = Q(kind=ItemKind.WORK)
     rows = (
-        Item.objects.filter(project__in=list(project_ids), kind=ItemKind.WORK, retired_at=None)
+        Item.objects.filter(work if not for_annotators else ~Q(kind=ItemKind.PRACTICE))
+        .filter(project__in=list(project_ids), retired_at=None)
         .values("project_id")
         .annotate(
-            items=Count("pk"),
-            complete=Count("pk", filter=Q(finished__gte=F("overlap"))),
+            items=Count("pk", filter=work),
+            complete=Count("pk", filter=work & Q(finished__gte=F("overlap"))),
             finished_annotations=Sum("finished"),
-            needed_annotations=Sum("overlap"),
+            needed_annotations=Sum("overlap", filter=work),
         )
+        .filter(items__gt=0)
         .order_by()
     )
     found: list[Any] = list(rows)
+    if for_annotators:
+        for row in found:
+            row["complete"] = None
+            row["finished_annotations"] = min(row["finished_annotations"], row["needed_annotations"])
     return {row["project_id"]: {name: row[name] for name in NO_PROGRESS} for row in found}
 
 

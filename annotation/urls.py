@@ -18,6 +18,7 @@ urlpatterns = [
     # Texts
     path("projects/<int:pk>/items/", items.items, name="items"),
     path("items/<int:pk>/", items.item, name="item"),
+    path("items/<int:pk>/change/", items.change, name="change-item"),
     path("items/<int:pk>/settle/", items.settle_now, name="settle-now"),
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),

@@ -10,6 +10,13 @@ from django.core.exceptions import ValidationError
 
 MAX_SPANS = 1000
 MAX_TARGET_GROUPS = 20
+MAX_CONTENT_KINDS = 20
+MAX_KIND_NAME = 60
+MAX_KIND_WARNING = 200
+
+
+class PreconditionNeeded(ValidationError):
+    """Nothing is wrong with what was sent: something else must be done first. `code` says to scripts what."""
 
 
 def normalise_text(text: str) -> str:
@@ -145,6 +152,39 @@ def check_target_groups(groups: Any) -> None:
         if not isinstance(group, str) or not group.strip() or len(group) > 100:
             raise ValidationError("A target group is a name of at most 100 characters.")
         check_storable(group, "A target group")
+
+
+def check_content_kinds(kinds: Any) -> None:
+    """Raise ValidationError unless these are a project's kinds of content: {"name", "warning"} each, names apart."""
+    if not isinstance(kinds, list) or len(kinds) > MAX_CONTENT_KINDS:
+        raise ValidationError(f"Kinds of content are a list of at most {MAX_CONTENT_KINDS}.")
+    for kind in kinds:
+        if not isinstance(kind, dict) or set(kind) != {"name", "warning"}:
+            raise ValidationError("A kind of content has a name and a warning and nothing else.")
+        if not all(isinstance(kind[part], str) for part in kind):
+            raise ValidationError("The name and the warning of a kind of content are text.")
+        if not kind["name"].strip() or len(kind["name"]) > MAX_KIND_NAME or "," in kind["name"]:
+            raise ValidationError(f"A kind's name has 1 to {MAX_KIND_NAME} characters and no comma.")
+        if len(kind["warning"]) > MAX_KIND_WARNING:
+            raise ValidationError(f"{kind['name']}: the warning has at most {MAX_KIND_WARNING} characters.")
+        check_storable(kind["name"], "A kind's name")
+        check_storable(kind["warning"], "A kind's warning")
+    names = [kind["name"].casefold() for kind in kinds]
+    if twice := next((kind["name"] for kind in kinds if names.count(kind["name"].casefold()) > 1), None):
+        raise ValidationError(f"Two kinds of content have the name {twice!r}.")
+
+
+def check_item_kinds(kinds: Any, known: Iterable[str]) -> None:
+    """Raise ValidationError unless these are names of the project's kinds of content, each once."""
+    known = list(known)
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise ValidationError("Kinds of content must be a list of names.")
+    for kind in kinds:
+        if kind not in known:
+            listed = f"; it lists {', '.join(known)}" if known else ", which lists none yet"
+            raise ValidationError(f"{kind[:40]!r} is no kind of content of this project{listed}. See its settings.")
+    if len(set(kinds)) != len(kinds):
+        raise ValidationError("A kind of content is named twice.")
 
 
 def first_message(error: ValidationError) -> str:

@@ -1,20 +1,21 @@
 """The annotator's day: take the next item, keep a draft, submit, skip, go back and revise.
 
-All handing out happens in `next_assignment`. PostgreSQL bounds it: a row lock that skips what others are taking, a
-unique constraint per item and annotator, and counters with check constraints (see annotation/models/items.py).
+All handing out happens in `next_assignment`; annotation/handout.py says which item is next. PostgreSQL bounds it: a
+row lock that skips what others are taking, a unique constraint per item and annotator, and counters with check
+constraints (see annotation/models/items.py).
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from annotation import controls, pairs, practice, suggestions, validators
+from annotation import controls, drafts, handout, pairs, practice, suggestions, validators, wellbeing
 from annotation.models import (
     Annotation,
     AnnotationRevision,
@@ -24,6 +25,7 @@ from annotation.models import (
     Item,
     ItemKind,
     Project,
+    Reservation,
 )
 
 logger = logging.getLogger(__name__)
@@ -36,10 +38,10 @@ EXPIRY_LOCK = 7_361_401
 class NoLongerYours(ValidationError):
     """The item went to others while this annotator was away. The draft is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, why: str) -> None:
         super().__init__(
-            "You were away for a while and others have finished this text. Your draft is kept, but it can no longer "
-            "be submitted.",
+            f"You were away for a while and {why}. Your draft is kept, but it can no longer be submitted. "
+            "You find it under My work.",
             code="no_longer_yours",
         )
 
@@ -112,16 +114,23 @@ def next_assignment(user, project: Project) -> Assignment | None:
     """The item this annotator holds, or else the next one that is free for them; None when there is none.
 
     What the annotator held before (their lease ran out) comes first if it is still free, with its draft. Then the
-    queue goes on after the last item they were given, so that the search does not walk over all they have done.
+    queue (annotation/handout.py).
 
     Raises:
         practice.PracticeNeeded: the project's practice comes first.
+        wellbeing.LimitReached: they hold nothing and have finished as many texts today as the project or they
+            themselves allow.
     """
     practice.check_passed(user, project)
     for attempt in range(3):
         try:
             with transaction.atomic():
-                if assignment := _resume(user, project) or _take(user, project):
+                if assignment := _held(user, project):
+                    return assignment
+                choices = wellbeing.choices_of(user, project)
+                wellbeing.check_limit(user, project, choices)
+                declined = choices.declined_kinds
+                if assignment := _resume(user, project, declined) or _take(user, project, declined):
                     return assignment
         except IntegrityError:  # the same person in another tab was faster: use what they hold
             logger.info("%s asked for two items at once in project %s", user.pk, project.pk)
@@ -135,50 +144,42 @@ def _lease(project: Project):
     return timezone.now() + timedelta(minutes=project.lease_minutes)
 
 
-def _resume(user, project: Project) -> Assignment | None:
-    assignment = (
-        Assignment.objects.filter(project=project, annotator=user)
-        .filter(Q(state=AssignmentState.HELD) | Q(state=AssignmentState.EXPIRED, item__taken__lt=F("item__overlap")))
-        .select_related("item")
-        .order_by(models.Case(models.When(state=AssignmentState.HELD, then=0), default=1), "id")
-        .first()
-    )
+def _held(user, project: Project) -> Assignment | None:
+    held = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.HELD)
+    assignment = held.select_related("item").first()
     if assignment is None:
         return None
     assignment.item.project = project
-    held = assignment.state == AssignmentState.HELD
-    if not held and not _room(assignment.item_id):
-        return None
-    if not held or assignment.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
-        before, assignment.state, assignment.lease_until = assignment.state, AssignmentState.HELD, _lease(project)
+    if assignment.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
+        assignment.lease_until = _lease(project)
         # Unless it was submitted or skipped in another tab meanwhile.
-        unchanged = Assignment.objects.filter(pk=assignment.pk, state=before)
-        if not unchanged.update(state=AssignmentState.HELD, lease_until=assignment.lease_until):
+        if not held.filter(pk=assignment.pk).update(lease_until=assignment.lease_until):
             return None
     return assignment
 
 
-def _room(item_id: int) -> bool:
-    """Whether the item wants somebody, with its row locked so that the answer stays true."""
-    return Item.objects.select_for_update().filter(pk=item_id, taken__lt=F("overlap")).exists()
+def _resume(user, project: Project, declined: list[str]) -> Assignment | None:
+    expired = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.EXPIRED)
+    assignment = expired.filter(item__in=free_for(user, declined)).select_related("item").order_by("id").first()
+    if assignment is None or not free_for(user).filter(pk=assignment.item_id).select_for_update().exists():
+        return None
+    assignment.item.project = project
+    assignment.state, assignment.lease_until = AssignmentState.HELD, _lease(project)
+    # Unless it was submitted in another tab meanwhile.
+    if not expired.filter(pk=assignment.pk).update(state=AssignmentState.HELD, lease_until=assignment.lease_until):
+        return None
+    return assignment
 
 
-def _take(user, project: Project) -> Assignment | None:
-    if hidden := controls.next_control(user, project, _lease(project)):
-        return hidden
-    mine = Assignment.objects.filter(project=project, annotator=user)
-    wanting = Item.objects.filter(
-        project=project, kind=ItemKind.WORK, retired_at=None, taken__lt=F("overlap")
-    ).order_by("pk")
-    free = wanting.filter(~Exists(mine.filter(item=OuterRef("pk"))))
-    # Behind their last item nothing can be theirs, so that search need not look at what they have done.
-    last = Coalesce(Subquery(mine.order_by("-item_id").values("item_id")[:1]), 0)
-    item = wanting.filter(pk__gt=last).select_for_update(skip_locked=True).first()
-    if item is None:
-        item = free.select_for_update(skip_locked=True).first()
-    if item is None:
-        # A row that was locked a moment ago may still be free: wait for it rather than say that nothing is left.
-        item = free.select_for_update().first()
+def free_for(user, declined: Sequence[str] = ()) -> QuerySet[Item]:
+    """Items that this person may take up again: wanted still, not reserved for others, without what they declined."""
+    own = Reservation.objects.filter(item=OuterRef("pk"), user=user)
+    free = Item.objects.filter(handout.WANTED).filter(Q(reserved=False) | Exists(own))
+    return free.exclude(content_kinds__has_any_keys=list(declined)) if declined else free
+
+
+def _take(user, project: Project, declined: list[str]) -> Assignment | None:
+    item = controls.next_control(user, project, declined) or handout.take_first(user, project, declined)
     if item is None:
         return None
     item.project = project
@@ -200,59 +201,84 @@ def expire_leases(project: Project | None = None) -> int:
         if project:
             late = late.filter(project=project)
         locked = late.select_for_update(skip_locked=True, of=("self",)).order_by("item_id")[:1000]
-        return Assignment.objects.filter(pk__in=[row.pk for row in locked]).update(state=AssignmentState.EXPIRED)
+        return give_back(Assignment.objects.filter(pk__in=[row.pk for row in locked]), AssignmentState.EXPIRED)
 
 
-def save_draft(user, pk: int, content: dict[str, Any]) -> Assignment:
-    """Keep what an annotator has typed so far, and their hold on the item. A finished assignment is left alone.
+@transaction.atomic
+def give_back(assignments: QuerySet[Assignment], state: AssignmentState) -> int:
+    """Let others have the items of these assignments. Returns how many.
+
+    An item whose overlap was lowered while it was held may be complete by that; then its pair is proposed.
+    """
+    items = list(assignments.order_by("item_id").values_list("item_id", flat=True))
+    given = assignments.update(state=state)
+    complete = Item.objects.filter(
+        pk__in=items, kind=ItemKind.WORK, lowered_to__isnull=False, finished__gt=0, finished__gte=F("overlap")
+    )
+    for item in complete.order_by("pk"):
+        pairs.propose(item)
+    return given
+
+
+def save_draft(user, pk: int, content: dict[str, Any], base: drafts.Base = drafts.LAST_WRITE_WINS) -> Assignment:
+    """Keep what an annotator has typed so far, and their hold on the item.
+
+    Args:
+        content: as for `submit`; for a finished text also `revision`, the one that the change is based on. The change
+            counts once it is saved with `revise`. base: what was before them; without a version the last write wins.
 
     Raises:
-        Assignment.DoesNotExist: not theirs. ValidationError: the draft cannot be stored.
+        Assignment.DoesNotExist: not theirs. drafts.Conflict: a newer draft is there, or the text was finished.
+        ValidationError: the draft cannot be stored.
     """
-    assignment = Assignment.objects.of(user).get(pk=pk)
-    project = assignment.item.project
-    draft = clean_content(content, project, assignment.item.text, complete=False)
-    draft["active_seconds"] = clean_seconds(content.get("active_seconds"))
-    rows = Assignment.objects.filter(pk=pk).exclude(state=AssignmentState.FINISHED)
-    rows.update(
-        draft=draft,
-        draft_saved_at=timezone.now(),
-        lease_until=models.Case(
-            models.When(state=AssignmentState.HELD, then=models.Value(_lease(project))),
-            default=F("lease_until"),
-        ),
-    )
-    assignment.draft = draft
-    return assignment
+    with transaction.atomic():
+        assignment = _locked(user, pk)
+        project = assignment.item.project
+        draft = clean_content(content, project, assignment.item.text, complete=False)
+        draft["active_seconds"] = clean_seconds(content.get("active_seconds"))
+        if type(content.get("revision")) is int:
+            draft["revision"] = content["revision"]
+        drafts.keep(assignment, draft, base)
+        if assignment.state == AssignmentState.HELD:
+            assignment.lease_until = _lease(project)
+        assignment.save(
+            update_fields=["draft", "draft_saved_at", "draft_version", "draft_writer", "draft_sequence", "lease_until"]
+        )
+        return assignment
 
 
 def _locked(user, pk: int) -> Assignment:
     return Assignment.objects.of(user).select_for_update(of=("self",)).get(pk=pk)
 
 
-def submit(user, pk: int, content: dict[str, Any]) -> Annotation:
+def submit(user, pk: int, content: dict[str, Any], base: drafts.Base = drafts.LAST_WRITE_WINS) -> Annotation:
     """Finish an assignment and return its annotation. A submit that arrives twice counts once.
 
     Raises:
         Assignment.DoesNotExist: not theirs. NoLongerYours: the lease ran out and the item is full; what was sent is
-        kept as the draft. ValidationError: the content is not complete or breaks a rule; keyed by field.
+        kept as the draft. drafts.Conflict: a newer draft is there, or the text was finished with other words.
+        ValidationError: the content is not complete or breaks a rule; keyed by field.
     """
     try:
-        return _submit(user, pk, content)
+        return _submit(user, pk, content, base)
     except NoLongerYours:
         save_draft(user, pk, content)
         raise
 
 
 @transaction.atomic
-def _submit(user, pk: int, content: dict[str, Any]) -> Annotation:
+def _submit(user, pk: int, content: dict[str, Any], base: drafts.Base) -> Annotation:
     assignment = _locked(user, pk)
-    if assignment.state == AssignmentState.FINISHED:
-        return Annotation.objects.get(assignment=assignment)
     item = assignment.item
     cleaned = clean_content(content, item.project, item.text, complete=True)
-    if assignment.state != AssignmentState.HELD and not _room(item.pk):
-        raise NoLongerYours
+    if annotation := drafts.annotation_of(assignment):
+        revisions = [annotation.content(), *annotation.revisions.values_list("content", flat=True)]
+        if any(drafts.same(revision, cleaned) for revision in revisions):
+            return annotation
+        raise drafts.Conflict(assignment, "You have submitted this text already, with other words.")
+    drafts.check(assignment, cleaned, base)
+    if assignment.state != AssignmentState.HELD:
+        _check_late(user, item)
     annotation = Annotation.objects.create(
         project=item.project,
         item=item,
@@ -274,6 +300,17 @@ def _submit(user, pk: int, content: dict[str, Any]) -> Annotation:
     return annotation
 
 
+def _check_late(user, item: Item) -> None:
+    """Raise NoLongerYours unless what comes after the lease has ended can still count. The item stays locked."""
+    locked = Item.objects.select_for_update().get(pk=item.pk)
+    if locked.settled:
+        raise NoLongerYours("the lead has settled this text")
+    if locked.reserved and not Reservation.objects.filter(item=item, user=user).exists():
+        raise NoLongerYours("this text was given to others")
+    if locked.taken >= locked.overlap:
+        raise NoLongerYours("others have finished this text")
+
+
 @transaction.atomic
 def skip(user, pk: int) -> None:
     """Give an item back to the others without a word. The draft is kept; the item does not come back to this person.
@@ -283,37 +320,43 @@ def skip(user, pk: int) -> None:
     """
     assignment = _locked(user, pk)
     if assignment.state != AssignmentState.FINISHED:
-        assignment.state = AssignmentState.SKIPPED
-        assignment.save(update_fields=["state"])
+        give_back(Assignment.objects.filter(pk=assignment.pk), AssignmentState.SKIPPED)
 
 
 @transaction.atomic
-def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
+def revise(
+    user, pk: int, content: dict[str, Any], revision: int, base: drafts.Base = drafts.LAST_WRITE_WINS
+) -> Annotation:
     """Change one's own annotation, keeping the earlier content as a revision. The same content changes nothing.
 
     Args:
         revision: the revision that was on screen.
 
     Raises:
-        Annotation.DoesNotExist: not theirs. ValidationError: the pair is settled, or it changed in another tab, or
-        the content breaks a rule.
+        Annotation.DoesNotExist: not theirs. drafts.Conflict: it changed in another tab or on another device.
+        ValidationError: the pair is settled, or the content breaks a rule.
     """
     annotation = (
-        Annotation.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("item", "project")
+        Annotation.objects.select_for_update(of=("self", "assignment"), no_key=True)
+        .select_related("item", "project", "assignment")
         .get(pk=pk, annotator_id=user.pk)
     )
+    assignment = annotation.assignment
     cleaned = clean_content(content, annotation.project, annotation.item.text, complete=True)
     before = annotation.content()
     if cleaned == before:
+        _drop_draft(assignment)
         return annotation
     if controls.settled(annotation, lock=True):
         raise ValidationError("The lead has settled this text; its annotations can no longer change.")
     if revision != annotation.revision:
-        raise ValidationError(
+        raise drafts.Conflict(
+            assignment,
             f"You changed this annotation elsewhere meanwhile (revision {annotation.revision}, here {revision}). "
-            "Open it again to see that revision."
+            "Open it again to see that revision.",
         )
+    if drafts.change_of(assignment, annotation):
+        drafts.check(assignment, cleaned, base)
     AnnotationRevision.objects.create(
         annotation=annotation,
         number=annotation.revision,
@@ -329,6 +372,7 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     annotation.active_seconds += clean_seconds(content.get("active_seconds"))
     annotation.suggestion_distance = suggestions.distance(annotation.rewrite, annotation.suggestion)
     annotation.save()
+    _drop_draft(assignment)
     complete = annotation.item.finished >= annotation.item.overlap
     if annotation.kind == ItemKind.WORK and (complete or pairs.proposed(annotation.item)):
         pairs.propose(annotation.item)
@@ -336,15 +380,25 @@ def revise(user, pk: int, content: dict[str, Any], revision: int) -> Annotation:
     return annotation
 
 
+def _drop_draft(assignment: Assignment) -> None:
+    if assignment.draft is not None:
+        assignment.draft = None
+        assignment.draft_version += 1
+        assignment.save(update_fields=["draft", "draft_version"])
+
+
 def previous_annotation(user, project: Project, before: int | None = None) -> Annotation | None:
     """The annotator's last annotation in the project, or the last one before a given one."""
-    mine = Annotation.objects.filter(project=project, annotator=user).select_related("item", "project")
+    mine = _own_annotations(user, project)
     if before is not None:
         mine = mine.filter(pk__lt=before)
     return mine.order_by("-pk").first()
 
 
-def finished_today(user, project: Project) -> int:
-    """How many items this annotator has finished since midnight (server's time zone)."""
-    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    return Annotation.objects.filter(project=project, annotator=user, created_at__gte=midnight).count()
+def following_annotation(user, project: Project, after: int) -> Annotation | None:
+    """The annotator's first annotation after a given one; None when that was their newest."""
+    return _own_annotations(user, project).filter(pk__gt=after).order_by("pk").first()
+
+
+def _own_annotations(user, project: Project) -> models.QuerySet[Annotation]:
+    return Annotation.objects.filter(project=project, annotator=user).select_related("item", "project", "assignment")

@@ -209,6 +209,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {  # several models have a `status`
         "JobStatus": "annotation.jobs.JobStatus",
+        "ItemKind": "annotation.models.ItemKind",
         "StudyStatus": "evaluation.models.StudyStatus",
     },
 }

@@ -358,25 +358,41 @@ def save_draft(user, token: uuid.UUID, content: dict[str, Any]) -> ReviewTask:
     """Keep what a reviewer has chosen and typed so far.
 
     Raises:
-        ReviewTask.DoesNotExist: not theirs. StudyClosed. ValidationError: it cannot be stored.
+        ReviewTask.DoesNotExist: not theirs. StudyClosed: it is kept, to be read again, and counts for nothing.
+        ValidationError: it cannot be stored.
     """
     task = ReviewTask.objects.of(user).select_related("study").get(token=token)
-    if not task.study.is_running:
-        raise StudyClosed
     draft = clean_content(content, list(task.slots.all()), list(task.study.criteria.all()), complete=False)
     draft["active_seconds"] = clean_seconds(content.get("active_seconds"))
     task.draft, task.draft_saved_at = draft, timezone.now()
     task.save(update_fields=["draft", "draft_saved_at"])
+    if not task.study.is_running:
+        raise StudyClosed
     return task
 
 
-@transaction.atomic
+def unfinished(user, study: Study, limit: int = 20) -> list[ReviewTask]:
+    """Tasks of this reviewer with answers or words that were never submitted, in the order of the study."""
+    tasks = ReviewTask.objects.of(user).filter(study=study, draft__isnull=False).select_related("item")
+    return list(tasks.order_by("position")[:limit])
+
+
 def submit(user, token: uuid.UUID, content: dict[str, Any]) -> ReviewTask:
     """Finish a task, or change a finished one. The same submit arriving twice counts once.
 
     Raises:
-        ReviewTask.DoesNotExist: not theirs. StudyClosed. ValidationError: names each answer that is missing.
+        ReviewTask.DoesNotExist: not theirs. StudyClosed: what was sent is kept as a draft, to be read again.
+        ValidationError: names each answer that is missing.
     """
+    try:
+        return _submit(user, token, content)
+    except StudyClosed:
+        save_draft(user, token, content)  # raises StudyClosed, once it is kept
+        raise
+
+
+@transaction.atomic
+def _submit(user, token: uuid.UUID, content: dict[str, Any]) -> ReviewTask:
     study_id = ReviewTask.objects.of(user).values_list("study_id", flat=True).get(token=token)
     # Closing waits for this lock, so that the report never misses a rating that was accepted.
     study = Study.objects.select_for_update(of=("self",), no_key=True).get(pk=study_id)

@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 
-from annotation import access, projects
+from annotation import access, groups, projects
 from annotation.models import Dimension, Project, Role
 
 
@@ -76,8 +76,13 @@ class RolesSerializer(serializers.Serializer):
     roles = serializers.ListField(child=serializers.ChoiceField(choices=Role.choices), allow_empty=False)
 
 
+class NamedGroupSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    uses = serializers.IntegerField(help_text="How many of the newest 20,000 annotations that name a group name it.")
+
+
 ProgressSerializer = inline_serializer(
-    "ProjectProgress", {name: serializers.IntegerField() for name in projects.NO_PROGRESS}
+    "ProjectProgress", {name: serializers.IntegerField(allow_null=name == "complete") for name in projects.NO_PROGRESS}
 )
 USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
@@ -114,8 +119,22 @@ class ProjectViewSet(
     @extend_schema(responses=ProgressSerializer)
     @action(detail=True, methods=["get"])
     def progress(self, request, pk=None):
+        """How far the project is. Annotators are not told how many texts are complete."""
         project = self.get_object()
-        return Response(projects.progress([project.pk]).get(project.pk, projects.NO_PROGRESS))
+        held = access.require(request.user, project.pk, *Role.values)
+        progress = projects.progress([project.pk], for_annotators=not held & {Role.LEAD, Role.TRAINER})
+        return Response(progress.get(project.pk, projects.NO_PROGRESS))
+
+    @extend_schema(
+        parameters=[OpenApiParameter("q", str, description="A part of the name; those that begin with it come first.")],
+        responses=NamedGroupSerializer(many=True),
+    )
+    @action(detail=True, methods=["get"], url_path="target-groups", pagination_class=None, filter_backends=[])
+    def target_groups(self, request, pk=None):
+        """The target groups that annotators have named so far, most used first, at most 50."""
+        return Response(
+            NamedGroupSerializer(groups.named(self.get_object(), request.query_params.get("q", "")), many=True).data
+        )
 
     def _members(self, project: Project) -> list[dict[str, Any]]:
         rows = projects.people(project)

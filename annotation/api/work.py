@@ -6,16 +6,19 @@ from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from annotation import access, suggestions, work
-from annotation.models import Annotation, Assignment, Item, Role
+from annotation import access, drafts, suggestions, work
+from annotation.models import Annotation, Assignment, AssignmentState, Item, Role
 
 
 class TaskItemSerializer(serializers.ModelSerializer):
-    """What an annotator may see of an item: nothing of other annotators' work."""
+    """What an annotator may see of an item: nothing of other annotators' work.
+
+    No id either: ids of items tell when an item was made, and so which one was hidden among the work.
+    """
 
     class Meta:
         model = Item
-        fields = ["id", "external_id", "text", "source", "language"]
+        fields = ["text", "source", "language"]
         read_only_fields = fields
 
 
@@ -38,7 +41,17 @@ class AssignmentSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Assignment
-        fields = ["id", "project", "item", "state", "lease_until", "draft", "draft_saved_at", "suggestion"]
+        fields = [
+            "id",
+            "project",
+            "item",
+            "state",
+            "lease_until",
+            "draft",
+            "draft_saved_at",
+            "draft_version",
+            "suggestion",
+        ]
         read_only_fields = fields
 
     @extend_schema_field(ShownSuggestionSerializer(allow_null=True))
@@ -55,10 +68,34 @@ class ContentSerializer(serializers.Serializer):
     rewrite = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
     comment = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
     active_seconds = serializers.IntegerField(min_value=0, default=0)
+    version = serializers.IntegerField(
+        min_value=0,
+        required=False,
+        help_text="`draft_version` of the draft that this is based on. With another one there, the answer is 409 and "
+        "holds it. Without a version, the last write wins.",
+    )
+
+
+class DraftSerializer(ContentSerializer):
+    revision = serializers.IntegerField(
+        required=False, help_text="For a finished text: the revision that this unsaved change is based on."
+    )
 
 
 class RevisionSerializer(ContentSerializer):
     revision = serializers.IntegerField(help_text="The revision that this change is based on.")
+
+
+class ConflictSerializer(serializers.Serializer):
+    """What is there instead."""
+
+    detail = serializers.CharField()
+    version = serializers.IntegerField(help_text="The draft's version.")
+    saved_at = serializers.DateTimeField(allow_null=True)
+    state = serializers.ChoiceField(choices=AssignmentState.choices)
+    annotation = serializers.IntegerField(allow_null=True, help_text="Of a finished text: its annotation.")
+    revision = serializers.IntegerField(allow_null=True)
+    content = ContentSerializer(allow_null=True)
 
 
 class OwnAnnotationSerializer(serializers.ModelSerializer):
@@ -67,7 +104,7 @@ class OwnAnnotationSerializer(serializers.ModelSerializer):
         fields = [
             "id",
             "project",
-            "item",
+            "assignment",
             *Annotation.CONTENT,
             "active_seconds",
             "revision",
@@ -109,16 +146,18 @@ class AssignmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         assignment = work.next_assignment(request.user, project)
         return Response(status=204) if assignment is None else Response(AssignmentSerializer(assignment).data)
 
-    @extend_schema(request=ContentSerializer, responses=AssignmentSerializer)
+    @extend_schema(request=DraftSerializer, responses={200: AssignmentSerializer, 409: ConflictSerializer})
     @action(detail=True, methods=["put"])
     def draft(self, request, pk=None):
-        assignment = work.save_draft(request.user, self.get_object().pk, self._content(ContentSerializer))
+        content = self._content(DraftSerializer)
+        assignment = work.save_draft(request.user, self.get_object().pk, content, _base(content))
         return Response(AssignmentSerializer(assignment).data)
 
-    @extend_schema(request=ContentSerializer, responses=OwnAnnotationSerializer)
+    @extend_schema(request=ContentSerializer, responses={200: OwnAnnotationSerializer, 409: ConflictSerializer})
     @action(detail=True, methods=["post"])
     def submit(self, request, pk=None):
-        annotation = work.submit(request.user, self.get_object().pk, self._content(ContentSerializer))
+        content = self._content(ContentSerializer)
+        annotation = work.submit(request.user, self.get_object().pk, content, _base(content))
         return Response(OwnAnnotationSerializer(annotation).data)
 
     @extend_schema(request=None, responses=AssignmentSerializer)
@@ -127,15 +166,19 @@ class AssignmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         work.skip(request.user, self.get_object().pk)
         return Response(AssignmentSerializer(self.get_object()).data)
 
-    @extend_schema(request=RevisionSerializer, responses=OwnAnnotationSerializer)
+    @extend_schema(request=RevisionSerializer, responses={200: OwnAnnotationSerializer, 409: ConflictSerializer})
     @action(detail=True, methods=["post"])
     def revise(self, request, pk=None):
         annotation = Annotation.objects.filter(assignment=self.get_object()).first()
         if annotation is None:
             raise Http404
-        content = dict(self._content(RevisionSerializer))
-        annotation = work.revise(request.user, annotation.pk, content, content.pop("revision"))
+        content = self._content(RevisionSerializer)
+        annotation = work.revise(request.user, annotation.pk, content, content["revision"], _base(content))
         return Response(OwnAnnotationSerializer(annotation).data)
+
+
+def _base(content: dict) -> drafts.Base:
+    return drafts.Base(version=content.get("version"))
 
 
 def register(router) -> None:

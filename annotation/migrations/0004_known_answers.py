@@ -238,8 +238,8 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='control',
-            name='assignment',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='control', to='annotation.assignment'),
+            name='item',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='controls', to='annotation.item'),
         ),
         migrations.AddField(
             model_name='control',
@@ -343,6 +343,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='annotatorconsensus',
             constraint=models.UniqueConstraint(fields=('run', 'annotator', 'dimension'), name='annotator_consensus_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='control',
+            constraint=models.UniqueConstraint(fields=('item', 'annotator'), name='control_once'),
         ),
         migrations.AddIndex(
             model_name='control',

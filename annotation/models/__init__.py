@@ -21,8 +21,13 @@ from annotation.models.gold import (
     QualitySettings,
     RoundState,
 )
+<<<<<<< HEAD
 from annotation.models.items import Item, ItemKind
 from annotation.models.pairs import Pair, PairStatus, SentBackState
+=======
+from annotation.models.items import MAX_OVERLAP, MAX_PRIORITY, Item, ItemKind
+from annotation.models.pairs import Pair, PairStatus
+>>>>>>> main
 from annotation.models.projects import (
     Dimension,
     GuidelinesVersion,
@@ -36,6 +41,7 @@ from annotation.models.projects import (
     VotedRewrites,
     default_dimensions,
 )
+from annotation.models.queue import QueuePlace, Reservation
 from annotation.models.suggestions import (
     AnswerFormat,
     Endpoint,
@@ -48,6 +54,7 @@ from annotation.models.suggestions import (
     SuggestionStatus,
 )
 from annotation.models.votes import Rewrite, RewriteVote, VoteState
+from annotation.models.wellbeing import AnnotatorChoices, Pause
 from annotation.models.work import (
     Annotation,
     AnnotationRevision,
@@ -57,8 +64,11 @@ from annotation.models.work import (
 )
 
 __all__ = [
+    "MAX_OVERLAP",
+    "MAX_PRIORITY",
     "Annotation",
     "AnnotationRevision",
+    "AnnotatorChoices",
     "AnnotatorConsensus",
     "AnswerFormat",
     "ApprovalRule",
@@ -86,6 +96,7 @@ __all__ = [
     "Pair",
     "PairRefresh",
     "PairStatus",
+    "Pause",
     "PracticeAnswer",
     "PracticeRound",
     "PracticeStanding",
@@ -93,7 +104,9 @@ __all__ = [
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
     "QualitySettings",
+    "QueuePlace",
     "RejectedRow",
+    "Reservation",
     "Rewrite",
     "RewriteCondition",
     "RewriteVote",

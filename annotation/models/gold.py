@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from annotation.models.items import Item
 from annotation.models.projects import Project, ProjectScopedQuerySet
-from annotation.models.work import Assignment
 
 MAX_SEED = 2**31 - 1
 
@@ -251,7 +250,7 @@ class Control(models.Model):
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="controls")
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="controls")
-    assignment = models.OneToOneField(Assignment, models.CASCADE, related_name="control")
+    item = models.ForeignKey(Item, models.CASCADE, related_name="controls")
     kind = models.CharField(max_length=10, choices=[("gold", "Gold"), ("repeat", "Repeat")])
     place = models.PositiveIntegerField(help_text="Among the texts handed to this person, from 1.")
     seed = models.PositiveIntegerField()
@@ -260,6 +259,7 @@ class Control(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["item", "annotator"], name="control_once")]
         indexes = [models.Index(fields=["project", "annotator", "place"], name="control_by_person")]
 
     def __str__(self) -> str:

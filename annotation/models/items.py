@@ -1,10 +1,13 @@
 """Texts.
 
 Two counters on Item, `taken` and `finished`, are kept by database triggers (migration 0002) and bounded by check
-constraints, so that no code path, however concurrent, can hand an item to more people than its overlap.
+constraints, so that no code path, however concurrent, can hand an item to more people than its overlap. Triggers also
+keep what the queue needs to know: `reserved`, `settled` and `queued_in` (see annotation/handout.py).
 """
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
@@ -26,6 +29,10 @@ class ItemKind(models.TextChoices):
     REPEAT = "repeat", "Repeat"
 
 
+MAX_OVERLAP = 50
+MAX_PRIORITY = 100  # and -100 the lowest
+
+
 class Item(models.Model):
     """One text. Line breaks are stored as \\n, so that offsets count the same here and in a browser."""
 
@@ -40,9 +47,32 @@ class Item(models.Model):
     content_kinds = models.JSONField(
         default=list, blank=True, help_text="What may upset in it, for example slurs; annotators may opt out of a kind."
     )
-    priority = models.SmallIntegerField(default=0, help_text="Items with a higher one are handed out first.")
+    priority = models.SmallIntegerField(
+        default=0,
+        validators=[MinValueValidator(-MAX_PRIORITY), MaxValueValidator(MAX_PRIORITY)],
+        help_text="Items with a higher one are handed out first.",
+    )
     retired_at = models.DateTimeField(null=True, blank=True, help_text="Since when it is not handed out any more.")
     overlap = models.PositiveSmallIntegerField(help_text="Annotators for this item; the project's unless changed.")
+    extra = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="Annotators asked for beyond the project's overlap.",
+    )
+    lowered_to = models.PositiveSmallIntegerField(
+        null=True,
+        editable=False,
+        help_text="The overlap it falls to as soon as those who hold it above that give it back.",
+    )
+    reserved = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="Only for the people of its reservations."
+    )  # kept by a trigger
+    settled = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="A lead approved or rejected its pair."
+    )  # kept by a trigger
+    # The transaction in which it came into the queue, or came back to it, or to another place in it; set by a trigger.
+    queued_in = models.BigIntegerField(default=0, db_default=0, editable=False)
     taken = models.PositiveSmallIntegerField(default=0, editable=False)  # held or finished; kept by a trigger
     finished = models.PositiveSmallIntegerField(default=0, editable=False)  # annotations; kept by a trigger
     # No index of its own: the constraint's holds only repeats.
@@ -80,7 +110,12 @@ class Item(models.Model):
         ]
         indexes = [
             # The queue: only items that still want somebody, in the order they are handed out.
-            models.Index(fields=["project", "id"], condition=Q(taken__lt=F("overlap")), name="item_queue"),
+            models.Index(
+                fields=["project", "-reserved", "-priority", "queued_in", "id"],
+                condition=Q(kind=ItemKind.WORK, retired_at=None, settled=False, taken__lt=F("overlap")),
+                name="item_queue",
+            ),
+            GinIndex(fields=["content_kinds"], opclasses=["jsonb_path_ops"], name="item_content_kinds"),
             models.Index(fields=["project", "id"], name="item_by_project"),
             # Texts with a known answer are few among many.
             models.Index(fields=["project", "kind", "id"], condition=~Q(kind="work"), name="item_controls"),

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.validators import check_levels
+from annotation.validators import check_content_kinds, check_levels
 
 
 class Role(models.TextChoices):
@@ -26,6 +26,10 @@ def default_dimensions() -> list[dict[str, Any]]:
         {"key": "harm", "name": "Harm", "levels": ["low", "medium", "high"]},
         {"key": "sentiment", "name": "Sentiment", "levels": ["negative", "neutral", "positive"]},
     ]
+
+
+def default_severe_dimensions() -> list[str]:
+    return ["toxicity", "harm", "bias"]
 
 
 class VotedRewrites(models.TextChoices):
@@ -59,6 +63,40 @@ class Project(models.Model):
         default=60,
         validators=[MinValueValidator(1), MaxValueValidator(7 * 24 * 60)],
         help_text="How long a text stays with an annotator who does nothing before someone else may take it.",
+    )
+    content_kinds = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[check_content_kinds],
+        help_text="What may upset in the texts: names with the words of a warning, shown with each text that has them.",
+    )
+    blur_texts = models.BooleanField(
+        "texts start blurred",
+        default=False,
+        help_text="Annotators uncover each text with h or a button when they are ready.",
+    )
+    severe_dimensions = models.JSONField(
+        default=default_severe_dimensions,
+        blank=True,
+        help_text="Keys of the dimensions whose highest level makes a text severe.",
+    )
+    pause_after = models.PositiveSmallIntegerField(
+        "suggest a pause after",
+        default=10,
+        validators=[MaxValueValidator(1000)],
+        help_text="As many severe texts in a row; 0 for never. Nobody is made to pause.",
+    )
+    daily_limit = models.PositiveIntegerField(
+        "texts a day",
+        default=0,
+        validators=[MaxValueValidator(100_000)],
+        help_text="How many texts one person may finish a day; 0 for no limit. The day ends at midnight, server time.",
+    )
+    daily_severe_limit = models.PositiveIntegerField(
+        "severe texts a day",
+        default=0,
+        validators=[MaxValueValidator(100_000)],
+        help_text="How many severe ones among them; 0 for no limit.",
     )
     votes_per_rewrite = models.PositiveSmallIntegerField(
         default=2,

@@ -38,6 +38,9 @@ class Assignment(models.Model):
     lease_until = models.DateTimeField()
     draft = models.JSONField(null=True, blank=True)
     draft_saved_at = models.DateTimeField(null=True, blank=True)
+    draft_version = models.PositiveIntegerField(default=0, help_text="Counts the saves; a stale save is refused.")
+    draft_writer = models.CharField(max_length=40, blank=True, editable=False, help_text="The tab that saved last.")
+    draft_sequence = models.PositiveIntegerField(default=0, editable=False, help_text="That tab's count of its saves.")
     suggestion = models.ForeignKey(
         "annotation.Suggestion",
         models.RESTRICT,
@@ -63,7 +66,7 @@ class Assignment(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["project", "annotator", "-item"], name="assignment_last"),
+            models.Index(fields=["project", "annotator", "-id"], name="assignment_by_person"),
             models.Index(fields=["lease_until"], condition=Q(state="held"), name="assignment_leases"),
             models.Index(
                 fields=["project", "annotator"],
@@ -134,6 +137,9 @@ class Annotation(models.Model):
         indexes = [
             models.Index(fields=["project", "annotator", "-created_at"], name="annotation_by_person"),
             models.Index(fields=["project", "-id"], name="annotation_by_project"),
+            models.Index(
+                fields=["project", "-id"], condition=~Q(target_groups=[]), name="annotation_with_groups"
+            ),  # for the groups named so far
             # What accuracy and self-consistency are computed from: few among many.
             models.Index(
                 fields=["project", "kind", "annotator"], condition=~Q(kind="work"), name="annotation_controls"

@@ -1,16 +1,18 @@
 """The annotator's page. Every answer to a submit, a skip or a step back is the next task, so nothing reloads."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, controls, suggestions, work
+from annotation import access, controls, drafts, suggestions, wellbeing, work
 from annotation.models import Annotation, Assignment, Project, Role
 
 
@@ -22,10 +24,16 @@ def annotate(request: HttpRequest, pk: int) -> HttpResponse:
     return _show(request, project, _next_task(request, project))
 
 
-@require_POST
+@never_cache
+@require_http_methods(["GET", "POST"])
 def draft(request: HttpRequest, pk: int) -> HttpResponse:
-    """Keep what was typed so far. The body is JSON, as the page's script sends it."""
+    """Keep what was typed so far, or say what is kept. Bodies are JSON, as the page's script sends them.
+
+    409 when another tab or device has saved since, with what is there.
+    """
     assignment = _own(request, pk)
+    if request.method == "GET":
+        return JsonResponse(drafts.facts(assignment) | {"csrf": get_token(request)})
     try:
         content = json.loads(request.body)
         if not isinstance(content, dict):
@@ -33,10 +41,12 @@ def draft(request: HttpRequest, pk: int) -> HttpResponse:
     except ValueError:
         return JsonResponse({"detail": ["The draft is not a JSON object."]}, status=400)
     try:
-        work.save_draft(request.user, assignment.pk, content)
+        assignment = work.save_draft(request.user, assignment.pk, content, _base(content))
+    except drafts.Conflict as error:
+        return _conflict(error)
     except ValidationError as error:
         return JsonResponse(error.message_dict, status=400)
-    return HttpResponse(status=204)
+    return JsonResponse({"version": assignment.draft_version})
 
 
 @require_POST
@@ -44,16 +54,22 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
     """Finish this text and answer with the next one; on an error, with this one as it was typed."""
     content = posted_content(request)
     try:
-        annotation = work.submit(request.user, pk, content)
+        annotation = work.submit(request.user, pk, content, _base(request.POST))
     except Assignment.DoesNotExist:
         raise Http404 from None
     except work.NoLongerYours as error:
-        project = _own(request, pk).item.project
-        task = _next_task(request, project)
-        return _show(request, project, task | {"notice": error.messages[0]})
-    except ValidationError as error:
         assignment = _own(request, pk)
-        task = _assignment_task(request, assignment, content)
+        project = assignment.item.project
+        late = {"notice": error.messages[0], "typed": content | {"text": assignment.item.text}}
+        return _show(request, project, _next_task(request, project) | late)
+    except ValidationError as error:
+        if isinstance(error, drafts.Conflict) and request.htmx:  # type: ignore[attr-defined]
+            return _conflict(error)
+        assignment = _own(request, pk)
+        if finished := drafts.annotation_of(assignment):
+            task = _annotation_task(request, finished, content)
+        else:
+            task = _assignment_task(request, assignment, content)
         return _show(request, assignment.item.project, task | {"errors": error.messages}, status=422)
     return _next(request, annotation.project)
 
@@ -69,12 +85,15 @@ def skip(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 @require_GET
 def back(request: HttpRequest, pk: int) -> HttpResponse:
-    """The last finished text of this annotator, or the one before `?before=`."""
+    """The last finished text of this annotator, or the one before `?before=`, or the one after `?after=`."""
     project = access.project_for(request.user, pk, Role.ANNOTATOR)
-    before = request.GET.get("before", "")
-    previous = work.previous_annotation(
-        request.user, project, int(before) if before.isdecimal() and len(before) < 19 else None
-    )
+    before, after = (_number(request.GET.get(name)) for name in ("before", "after"))
+    if after is not None:
+        following = work.following_annotation(request.user, project, after)
+        return _show(
+            request, project, _annotation_task(request, following) if following else _next_task(request, project)
+        )
+    previous = work.previous_annotation(request.user, project, before)
     if previous is None:
         task = _next_task(request, project)
         return _show(request, project, task | {"notice": "This is the beginning: you have finished nothing earlier."})
@@ -84,16 +103,19 @@ def back(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 def revise(request: HttpRequest, pk: int) -> HttpResponse:
     """One's own finished annotation, to look at or change. A change keeps the earlier revision."""
-    mine = Annotation.objects.filter(annotator_id=request.user.pk).select_related("item", "project")
+    mine = Annotation.objects.filter(annotator_id=request.user.pk).select_related("item", "project", "assignment")
     annotation = get_object_or_404(mine, pk=pk)
     project = access.project_for(request.user, annotation.project_id, Role.ANNOTATOR)
     if request.method != "POST":
         return _show(request, project, _annotation_task(request, annotation))
     content = posted_content(request)
-    revision = request.POST.get("revision", "")
     try:
-        work.revise(request.user, annotation.pk, content, int(revision) if revision.isdecimal() else 0)
+        revision = _number(request.POST.get("revision")) or 0
+        work.revise(request.user, annotation.pk, content, revision, _base(request.POST))
     except ValidationError as error:
+        if isinstance(error, drafts.Conflict) and request.htmx:  # type: ignore[attr-defined]
+            return _conflict(error)
+        annotation = get_object_or_404(mine, pk=pk)
         task = _annotation_task(request, annotation, content)
         return _show(request, project, task | {"errors": error.messages}, status=422)
     return _next(request, project)
@@ -119,6 +141,26 @@ def posted_content(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+def _number(value: Any) -> int | None:
+    """A whole number that fits a database column, else None."""
+    return int(value) if str(value).isdecimal() and len(str(value)) < 19 else None
+
+
+def _base(sent: Mapping[str, Any]) -> drafts.Base:
+    """Which draft the page had before it, from the fields `version`, `writer` and `sequence`."""
+    return drafts.Base(
+        version=_number(sent.get("version")),
+        writer=str(sent.get("writer", ""))[:40].replace("\x00", ""),
+        sequence=min(_number(sent.get("sequence")) or 0, 2**31 - 1),
+    )
+
+
+def _conflict(error: drafts.Conflict) -> JsonResponse:
+    annotation = error.facts["annotation"]
+    address = reverse("annotation:revise", args=[annotation]) if annotation else None
+    return JsonResponse({"detail": error.messages[0], "open": address} | error.facts, status=409)
+
+
 def _own(request: HttpRequest, pk: int) -> Assignment:
     return get_object_or_404(Assignment.objects.of(request.user), pk=pk)
 
@@ -139,9 +181,8 @@ def _next_task(request: HttpRequest, project: Project) -> dict[str, Any]:
 def _assignment_task(request: HttpRequest, assignment: Assignment, content: dict[str, Any]) -> dict[str, Any]:
     return {
         "task": {
-            "key": f"assignment-{assignment.pk}",
+            "assignment": assignment,
             "action": reverse("annotation:submit", args=[assignment.pk]),
-            "draft_url": reverse("annotation:draft", args=[assignment.pk]),
             "skip_url": reverse("annotation:skip", args=[assignment.pk]),
             "item": assignment.item,
             "has_draft": bool(assignment.draft),
@@ -153,15 +194,22 @@ def _assignment_task(request: HttpRequest, assignment: Assignment, content: dict
 def _annotation_task(
     request: HttpRequest, annotation: Annotation, content: dict[str, Any] | None = None
 ) -> dict[str, Any]:
+    change = drafts.change_of(annotation.assignment, annotation)
+    locked = controls.settled(annotation)
+    shown = annotation.content() if locked else content or change or annotation.content()
+    typed = (content or change) if locked else None
     return {
         "task": {
-            "key": f"annotation-{annotation.pk}-{annotation.revision}",
+            "assignment": annotation.assignment,
             "action": reverse("annotation:revise", args=[annotation.pk]),
             "item": annotation.item,
             "annotation": annotation,
-            "locked": controls.settled(annotation),
+            "submitted_json": json.dumps(annotation.content()),
+            "has_draft": bool(change) and not locked,
+            "locked": locked,
         }
-        | _fields(annotation.project, content or annotation.content(), annotation),
+        | _fields(annotation.project, shown, annotation),
+        "typed": typed and typed | {"text": annotation.item.text},
     }
 
 
@@ -200,6 +248,6 @@ def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotat
 
 
 def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
-    context = {"project": project, "today": work.finished_today(request.user, project), **task}
+    context = {"project": project, "today": wellbeing.finished_today(request.user, project), **task}
     template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)

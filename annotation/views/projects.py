@@ -41,7 +41,10 @@ def index(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     for membership in Membership.objects.filter(user=user, project__in=keys):
         roles.setdefault(membership.project_id, []).append(membership.get_role_display())
-    progress = projects.progress(keys)
+    sees_all = {Role.LEAD.label, Role.TRAINER.label}
+    inside = [key for key in keys if request.user.is_superuser or sees_all & {str(role) for role in roles.get(key, [])}]
+    progress = projects.progress(inside)
+    progress |= projects.progress(set(keys) - set(inside), for_annotators=True)
     context = {
         "page": page,
         "rows": [
@@ -68,7 +71,7 @@ def overview(request: HttpRequest, pk: int) -> HttpResponse:
     held = access.require(request.user, pk, *Role.values)
     context: dict[str, Any] = {
         "project": project,
-        "progress": with_percent(projects.progress([pk]).get(pk)),
+        "progress": with_percent(projects.progress([pk], for_annotators=not held & {Role.LEAD, Role.TRAINER}).get(pk)),
         # Counts of open texts would tell annotators what others chose.
         "dimensions": projects.level_counts(project) if held & {Role.LEAD, Role.TRAINER} else [],
         "is_lead": Role.LEAD in held,

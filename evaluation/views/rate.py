@@ -114,6 +114,16 @@ def _show(
         "errors": errors,
         "notice": notice,
     }
+    if study.is_closed:
+        context["unfinished"] = [
+            {
+                "position": late.position,
+                "text": late.item.text,
+                "comment": (late.draft or {}).get("comment", ""),
+                "answers": sum(len(answers) for answers in (late.draft or {}).get("ratings", {}).values()),
+            }
+            for late in studies.unfinished(request.user, study)
+        ]
     if task and study.is_running:
         context["task"] = _fields(task, content or studies.content_of(task))
     template = "evaluation/_task.html" if request.htmx else "evaluation/rate.html"  # type: ignore[attr-defined]

@@ -2,16 +2,18 @@
 //
 // For scripts beside it: `redress:task` is sent to the document with the task as its detail once a text is in place (or
 // null when none is left), `redress:change` after every change. A task has setLabel(key, level), setLabels({key: level}),
-// setRewrite(text), setSpans(spans in code points), setGroups(names) and content(); what they change can be undone. Keys
-// are added with Redress.keys.add, announcements are made with Redress.say.
+// setRewrite(text), setSpans(spans in code points), setGroups(names), changeAll(content) and content(); what they change
+// can be undone. Keys are added with Redress.keys.add, announcements are made with Redress.say.
 (() => {
   "use strict";
 
-  const DRAFT_DELAY = 600; // ms after the last change
   const IDLE_AFTER = 60; // seconds without a sign of life that still count as working
   const DIFF_TIMEOUT = 150; // ms; a longer comparison is given up, and said so
   const { store, keys, say } = Redress;
   let task = null;
+
+  const NAMES = { labels: "labels", spans: "marks", target_groups: "target groups", rewrite: "rewrite", comment: "comment" };
+  const FIELDS = Object.keys(NAMES);
 
   const $ = (id) => document.getElementById(id);
 
@@ -19,12 +21,10 @@
     constructor(form) {
       this.form = form;
       this.key = form.dataset.key;
-      this.draftUrl = form.dataset.draftUrl;
       this.locked = "locked" in form.dataset;
       this.rewrite = $("rewrite");
       this.seconds = Number(form.elements.active_seconds.value) || 0;
       this.dimensions = [...form.querySelectorAll("fieldset.dimension")];
-      this.saving = Promise.resolve();
       this.done = []; // what undo takes back: {field, value}, the value before
       this.undone = [];
       this.marks = new Redress.Marks({
@@ -34,13 +34,16 @@
       this.text = this.marks.text;
       this.marks.set(JSON.parse(form.elements.spans.value));
       this.groups = JSON.parse(form.elements.target_groups.value);
-      this.restoreLocal();
-      this.current = Math.max(0, this.dimensions.findIndex((d) => !d.querySelector(":checked")));
       this.labels = this.get("labels");
-      this.showDimension();
+      this.showFirstOpen();
       this.showGroups();
       this.showDiff();
       this.listen();
+      if (this.locked) return;
+      this.drafts = new Redress.Drafts({
+        form, content: () => this.content(), apply: (content, undoable) => this.apply(content, undoable),
+        differences: (mine, theirs) => this.differences(mine, theirs),
+      });
     }
 
     // The fields of an annotation, by name: what undo remembers, and what scripts beside this one set.
@@ -70,8 +73,7 @@
 
     // What the server gets, as a draft or a submit.
     content() {
-      const fields = ["labels", "spans", "target_groups", "rewrite", "comment"].map((field) => [field, this.get(field)]);
-      return { ...Object.fromEntries(fields), active_seconds: this.seconds };
+      return { ...Object.fromEntries(FIELDS.map((field) => [field, this.get(field)])), active_seconds: this.seconds };
     }
 
     setLabel(key, level) { this.change("labels", { ...this.get("labels"), [key]: level }); }
@@ -80,17 +82,23 @@
     setGroups(groups) { this.change("target_groups", groups); }
     setRewrite(text) { this.change("rewrite", text); }
 
-    change(field, value) {
-      if (this.locked) return;
-      this.remember(field);
-      this.put(field, value);
+    change(field, value) { this.changeAll({ [field]: value }); }
+
+    // Several fields in one step.
+    changeAll(content) {
+      if (this.locked || this.drafts?.sent) return; // what comes after the submit belongs to the next text
+      const fields = FIELDS.filter((field) => field in content);
+      this.rememberAll(Object.fromEntries(fields.map((field) => [field, this.get(field)])));
+      for (const field of fields) this.put(field, content[field]);
       this.changed();
     }
 
     // Undo: labels, marks, groups, and rewrites that a key put in. Typing has the text field's own undo.
 
-    remember(field, value = this.get(field)) {
-      this.done.push({ field, value });
+    remember(field, value = this.get(field)) { this.rememberAll({ [field]: value }); }
+
+    rememberAll(before) {
+      this.done.push(before);
       this.undone = [];
     }
 
@@ -98,10 +106,10 @@
       if (this.locked) return;
       const step = from.pop();
       if (!step) { say(`Nothing to be ${word.toLowerCase()}.`); return; }
-      to.push({ field: step.field, value: this.get(step.field) });
-      this.put(step.field, step.value);
-      const names = { labels: "labels", spans: "marks", target_groups: "target groups", rewrite: "rewrite", comment: "comment" };
-      say(`${word}: ${names[step.field]}`);
+      const fields = Object.keys(step);
+      to.push(Object.fromEntries(fields.map((field) => [field, this.get(field)])));
+      for (const field of fields) this.put(field, step[field]);
+      say(`${word}: ${fields.map((field) => NAMES[field]).join(", ")}`);
       this.changed();
     }
 
@@ -132,16 +140,18 @@
         this.writeHidden();
         Object.assign(event.detail.parameters, { spans: this.form.elements.spans.value,
           target_groups: this.form.elements.target_groups.value, active_seconds: String(this.seconds) });
-        clearTimeout(this.draftTimer);
-      });
-      this.form.addEventListener("htmx:afterRequest", (event) => {
-        if (event.target === this.form && event.detail.successful) store.remove(this.storeKey);
       });
       $("group-entry")?.addEventListener("keydown", (event) => {
         if (event.key === "Enter" || event.key === ",") { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); this.addGroup(); } }
         if (event.key === "Backspace" && !event.target.value && this.groups.length) this.setGroups(this.groups.slice(0, -1));
       });
       $("group-entry")?.addEventListener("blur", () => this.addGroup());
+      $("drop-changes")?.addEventListener("click", (event) => {
+        this.changeAll(JSON.parse(this.form.dataset.submitted));
+        event.target.closest(".note").remove();
+        say("What was submitted is shown again. Undo brings your changes back.");
+        $("text-title").focus();
+      });
       $("copy-text")?.addEventListener("click", () => this.copyText());
       $("mark-words")?.addEventListener("click", () => this.marks.startWords());
       $("mark-selection")?.addEventListener("click", () => this.marks.markSelection(false));
@@ -154,6 +164,11 @@
     labelsChanged() {
       this.remember("labels", this.labels);
       this.labels = this.get("labels");
+    }
+
+    showFirstOpen() {
+      this.current = Math.max(0, this.dimensions.findIndex((d) => !d.querySelector(":checked")));
+      this.showDimension();
     }
 
     showDimension() {
@@ -240,80 +255,76 @@
       if (!parts) { $("diff").replaceChildren(); figures.textContent = "The texts are too long or too different for a live comparison."; return; }
       let kept = 0;
       let words = 0;
-      $("diff").replaceChildren(...parts.map((part) => {
+      for (const part of parts) {
+        if (part.added) continue;
         const count = (part.value.match(/[\p{L}\p{N}]+/gu) || []).length;
-        if (!part.added) words += count;
-        if (!part.added && !part.removed) { kept += count; return document.createTextNode(part.value); }
-        const element = document.createElement(part.added ? "ins" : "del");
-        element.textContent = part.value;
-        return element;
-      }));
+        words += count;
+        if (!part.removed) kept += count;
+      }
+      $("diff").replaceChildren(...diffNodes(parts));
       const share = words ? Math.round((100 * kept) / words) : 0;
       figures.textContent = `keeps ${share} % of the words · length ${(this.rewrite.value.length / this.text.length).toFixed(2)}×`;
     }
 
-    // Drafts: on the server, and in this browser until the server has answered.
+    // Drafts: see drafts.js
 
-    get storeKey() { return `redress-${this.key}`; }
-
-    restoreLocal() {
-      const kept = store.get(this.storeKey);
-      if (!kept || this.locked) return;
-      let content;
-      try { content = JSON.parse(kept); } catch { store.remove(this.storeKey); return; }
-      for (const field of ["labels", "spans", "rewrite", "comment"]) this.put(field, content[field] ?? this.get(field));
-      this.groups = content.target_groups;
-      this.seconds = Math.max(this.seconds, content.active_seconds);
-      this.state("draft restored");
-      this.changed(true);
-    }
-
-    state(text, bad = false) {
-      const element = $("draft-state");
-      if (element) { element.textContent = text; element.classList.toggle("bad-text", bad); }
-    }
-
-    changed(restored = false) {
+    changed() {
       if (this.locked) return;
-      keys.lastUsed = Date.now();
-      if (!restored) document.querySelector("#task > .note.bad")?.remove(); // it spoke of what was sent, not of what is there now
+      document.querySelector("#task > .note.bad")?.remove(); // it spoke of what was sent, not of what is there now
+      this.drafts?.changed();
       document.dispatchEvent(new CustomEvent("redress:change", { detail: this }));
-      store.set(this.storeKey, JSON.stringify(this.content()));
-      if (!this.draftUrl) { this.state("change not saved yet"); return; }
-      this.state("…");
-      clearTimeout(this.draftTimer);
-      this.draftTimer = setTimeout(() => this.saveDraft(), DRAFT_DELAY);
     }
 
-    // One request at a time and in order, so that an older draft never arrives last.
-    saveDraft(keepalive = false) {
-      clearTimeout(this.draftTimer);
-      this.draftTimer = null;
-      this.saving = this.saving.then(async () => {
-        if (task !== this) return;
-        const body = JSON.stringify(this.content());
-        try {
-          const answer = await fetch(this.draftUrl, {
-            method: "POST", body, keepalive, credentials: "same-origin",
-            headers: { "Content-Type": "application/json", "X-CSRFToken": this.form.elements.csrfmiddlewaretoken.value },
-          });
-          if (task !== this) return;
-          if (answer.ok) {
-            if (!this.draftTimer) { this.state("draft saved"); store.remove(this.storeKey); }
-          } else if (answer.status === 400) {
-            const errors = Object.values(await answer.json()).flat();
-            this.state(`draft not saved: ${errors.join(" ")}`, true);
-          } else {
-            this.state("draft kept in this browser; the server did not take it", true);
-          }
-        } catch {
-          if (task !== this) return;
-          this.state("draft kept in this browser; trying again…", true);
-          if (!this.draftTimer) this.draftTimer = setTimeout(() => this.saveDraft(), 4000);
-        }
-      });
-      return this.saving;
+    // A kept draft, or what was typed in another tab; the latter can be undone.
+    apply(content, undoable) {
+      const fields = FIELDS.filter((field) => field in content);
+      if (undoable) this.rememberAll(Object.fromEntries(fields.map((field) => [field, this.get(field)])));
+      for (const field of fields) this.put(field, content[field]);
+      this.seconds = Math.max(this.seconds, content.active_seconds ?? 0);
+      if (!undoable) this.showFirstOpen();
     }
+
+    differences(mine, theirs) {
+      const list = document.createElement("dl");
+      list.className = "facts";
+      const add = (name, ...nodes) => {
+        const [term, value] = [document.createElement("dt"), document.createElement("dd")];
+        term.textContent = name;
+        value.dir = "auto";
+        value.append(...nodes);
+        list.append(term, value);
+      };
+      const either = (name, here, there) => { if (here !== there) add(name, `here: ${here || "–"} · there: ${there || "–"}`); };
+      for (const dimension of this.dimensions) {
+        const key = dimension.querySelector("input").name.slice(6);
+        either(dimension.querySelector("legend").textContent.trim(), mine.labels[key], theirs.labels[key]);
+      }
+      const marked = (spans) => spans.map((s) => this.marks.wordsIn({ start: this.marks.toUtf16(s.start), end: this.marks.toUtf16(s.end) }, 40)).join(" | ");
+      either("Marks", marked(mine.spans), marked(theirs.spans));
+      either("Target groups", mine.target_groups.join(", "), theirs.target_groups.join(", "));
+      for (const field of ["rewrite", "comment"]) {
+        if (mine[field] === theirs[field]) continue;
+        const name = field === "rewrite" ? "Rewrite" : "Comment";
+        const parts = Diff.diffWordsWithSpace(theirs[field], mine[field], { timeout: DIFF_TIMEOUT });
+        if (!parts) { add(name, "very different, or too long to compare here"); continue; }
+        const shown = document.createElement("span");
+        shown.className = "diff";
+        shown.append(...diffNodes(parts));
+        add(name, shown);
+      }
+      const help = document.createElement("small");
+      help.textContent = "Green is only here, red is only there.";
+      return list.querySelector(".diff") ? [list, help] : [list];
+    }
+  }
+
+  function diffNodes(parts) {
+    return parts.map((part) => {
+      if (!part.added && !part.removed) return document.createTextNode(part.value);
+      const element = document.createElement(part.added ? "ins" : "del");
+      element.textContent = part.value;
+      return element;
+    });
   }
 
   function start() {
@@ -386,16 +397,12 @@
     if (task && !document.hidden && Date.now() - keys.lastUsed < IDLE_AFTER * 1000) task.seconds += 1;
   }, 1000);
 
-  document.addEventListener("visibilitychange", () => { if (document.hidden && task?.draftTimer) task.saveDraft(true); });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id !== "task") return;
     start();
     const alert = document.querySelector("#task [role=alert]");
     document.querySelector("#task [data-focus]")?.focus({ preventScroll: true });
     if (alert) alert.scrollIntoView({ block: "start" }); else window.scrollTo(0, 0);
-  });
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    if (["skip", "back", "forward"].includes(event.target.id) && task?.draftTimer) task.saveDraft(true);
   });
   document.addEventListener("DOMContentLoaded", start);
 })();

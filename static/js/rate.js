@@ -2,51 +2,26 @@
 (() => {
   "use strict";
 
-  const DRAFT_DELAY = 500; // ms after the last change
   const IDLE_AFTER = 60; // seconds without a sign of life that still count as working
   let task = null;
-  let lastActivity = Date.now();
 
   const $ = (id) => document.getElementById(id);
-  const store = {
-    get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
-    set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* full or forbidden: the server has it */ } },
-    remove: (key) => { try { localStorage.removeItem(key); } catch { /* nothing to do */ } },
-  };
+  const { store, keys } = Redress;
 
   class Task {
     constructor(form) {
       this.form = form;
-      this.storeKey = `redress-review-${form.dataset.key}`;
       this.questions = [...form.querySelectorAll("fieldset.question")];
       this.seconds = Number(form.elements.active_seconds.value) || 0;
-      this.saving = Promise.resolve();
-      this.restoreLocal();
       this.current = Math.max(0, this.questions.findIndex((question) => !question.querySelector(":checked")));
       this.show();
       form.addEventListener("input", () => this.changed());
       form.addEventListener("focusin", (event) => this.at(event.target));
       form.addEventListener("change", (event) => this.at(event.target));
       form.addEventListener("htmx:configRequest", (event) => {
-        if (event.target !== form) return;
-        event.detail.parameters.active_seconds = String(this.seconds);
-        clearTimeout(this.timer);
-        this.timer = null;
-        this.sent = true; // a draft must not follow the submit
+        if (event.target === form) event.detail.parameters.active_seconds = String(this.seconds);
       });
-      // The submit waits for a draft that is on its way, so that an older draft never lands after it.
-      form.addEventListener("htmx:confirm", (event) => {
-        if (event.target !== form) return;
-        event.preventDefault();
-        const late = new Promise((resolve) => { setTimeout(resolve, 3000); });
-        Promise.race([this.saving, late]).then(() => event.detail.issueRequest(true));
-      });
-      form.addEventListener("htmx:afterRequest", (event) => {
-        if (event.target !== form) return;
-        if (event.detail.successful) { store.remove(this.storeKey); return; }
-        this.sent = false;
-        this.timer = setTimeout(() => this.save(), 2000);
-      });
+      this.drafts = new Redress.Drafts({ form, content: () => this.content(), apply: (content) => this.apply(content) });
     }
 
     // What the server gets as a draft.
@@ -64,18 +39,14 @@
       };
     }
 
-    restoreLocal() {
-      const kept = store.get(this.storeKey);
-      if (!kept) return;
-      let content;
-      try { content = JSON.parse(kept); } catch { store.remove(this.storeKey); return; }
+    apply(content) {
       for (const [slot, answers] of Object.entries(content.ratings || {})) {
         for (const [key, value] of Object.entries(answers)) this.check(`rating:${slot}:${key}`, String(value));
       }
       if (content.preferred) this.check("preferred", content.preferred);
       this.form.elements.comment.value = content.comment || "";
       this.seconds = Math.max(this.seconds, content.active_seconds || 0);
-      this.changed();
+      this.show();
     }
 
     check(name, value) {
@@ -103,54 +74,16 @@
 
     answer(number) {
       const input = this.questions[this.current]?.querySelectorAll("input[type=radio]")[number - 1];
-      if (!input || this.sent) return; // what comes after the submit belongs to the next text
+      if (!input || this.drafts.sent) return; // what comes after the submit belongs to the next text
       input.checked = true;
       this.changed();
       if (document.activeElement?.matches("input[type=radio]")) document.activeElement.blur();
       if (this.current + 1 < this.questions.length) this.move(1);
     }
 
-    // Drafts: on the server, and in this browser until the server has answered.
-
-    state(text, bad = false) {
-      const element = $("draft-state");
-      if (element) { element.textContent = text; element.classList.toggle("bad-text", bad); }
-    }
-
     changed() {
-      lastActivity = Date.now();
       this.show();
-      store.set(this.storeKey, JSON.stringify(this.content()));
-      this.state("…");
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.save(), DRAFT_DELAY);
-    }
-
-    // One request at a time and in order, so that an older draft never arrives last.
-    save(keepalive = false) {
-      clearTimeout(this.timer);
-      this.timer = null;
-      this.saving = this.saving.then(async () => {
-        if (this.sent || task !== this) return;
-        const kept = JSON.stringify(this.content());
-        try {
-          const answer = await fetch(this.form.dataset.draftUrl, {
-            method: "POST", body: kept, keepalive, credentials: "same-origin",
-            headers: { "Content-Type": "application/json", "X-CSRFToken": this.form.elements.csrfmiddlewaretoken.value },
-          });
-          if (answer.ok) {
-            if (store.get(this.storeKey) === kept) store.remove(this.storeKey);
-            if (task === this && !this.timer) this.state("draft saved");
-          } else if (answer.status === 400) {
-            if (task === this) this.state(`draft not saved: ${Object.values(await answer.json()).flat().join(" ")}`, true);
-          } else if (task === this) this.state("draft kept in this browser; the server did not take it", true);
-        } catch {
-          if (task !== this) return;
-          this.state("draft kept in this browser; trying again…", true);
-          if (!this.timer) this.timer = setTimeout(() => this.save(), 4000);
-        }
-      });
-      return this.saving;
+      this.drafts.changed();
     }
   }
 
@@ -172,49 +105,36 @@
     showBlur();
   }
 
-  const open = (id) => { const dialog = $(id); if (dialog && !dialog.open) dialog.showModal(); };
-  const press = (id) => $(id)?.click();
-  const submit = () => task?.form.requestSubmit();
+  const submit = () => { task?.form.requestSubmit(); };
   const comment = () => { const field = $("comment"); if (field) { field.closest("details").open = true; field.focus(); } };
+  const leave = (event) => {
+    if (!event.target.matches("textarea, input")) return false;
+    event.target.blur();
+    $("text-title")?.focus();
+    return true;
+  };
 
-  document.addEventListener("keydown", (event) => {
-    lastActivity = Date.now();
-    if (document.querySelector("dialog[open]")) return;
-    const target = event.target;
-    if ((event.ctrlKey || event.metaKey) && event.key === "Enter") { event.preventDefault(); submit(); return; }
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])")) {
-      if (event.key === "Escape") { target.blur(); $("text-title")?.focus(); }
-      return;
-    }
-    if (store.get("redress-single-keys") === "no") return;
-    const onRadio = target.matches("input[type=radio]");
-    if (onRadio && event.key.startsWith("Arrow")) return; // the radio group's own keys
-    if (event.key === "Enter" && target.matches("a, button, summary")) return; // their own key
-    if (event.shiftKey && event.key !== "?") return;
-    if (/^[1-9]$/.test(event.key)) { if (task) { event.preventDefault(); task.answer(Number(event.key)); } return; }
-    const actions = {
-      ArrowUp: () => task?.move(-1), ArrowDown: () => task?.move(1), n: submit, Enter: submit,
-      b: () => press("back"), ArrowLeft: () => press("back"), ArrowRight: () => press("forward"),
-      c: comment, h: toggleBlur, g: () => open("instructions"), "?": () => open("help"),
-    };
-    if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
-  });
+  const ANSWERS = "Answers", GOING = "Going on";
+  keys.add(
+    { section: ANSWERS, keys: [..."123456789"], show: ["1", "…", "5"], help: "answer the marked question, and go on to the next", run: (event) => task?.answer(Number(event.key)) },
+    { section: ANSWERS, keys: ["ArrowUp", "ArrowDown"], help: "mark another question", run: (event) => task?.move(event.key === "ArrowDown" ? 1 : -1) },
+    { section: ANSWERS, keys: ["c"], help: "write a comment", run: comment },
+    { section: ANSWERS, keys: ["Escape"], typing: true, help: "leave the comment", run: leave },
+    { section: GOING, keys: ["n", "Enter"], help: "finish this text and get the next one", run: submit },
+    { section: GOING, keys: ["Mod+Enter"], typing: true, help: "the same, also while writing a comment", run: submit },
+    { section: GOING, keys: ["b", "ArrowLeft"], repeat: false, help: "back to the text before; change it until the study closes", run: () => keys.press("back") },
+    { section: GOING, keys: ["ArrowRight"], repeat: false, help: "from there, to the current text", run: () => keys.press("forward") },
+    { section: GOING, keys: ["h"], help: "hide or show the texts", run: toggleBlur },
+    { section: GOING, keys: ["g"], help: "instructions", run: () => keys.open("instructions") },
+    { section: GOING, keys: ["?"], help: "this sheet", run: () => keys.open("help") },
+  );
 
-  document.addEventListener("click", (event) => {
-    lastActivity = Date.now();
-    const opener = event.target.closest("[data-open]");
-    if (opener) open(opener.dataset.open);
-    if (event.target.closest("#hide")) toggleBlur();
-    if (event.target.id === "single-keys") store.set("redress-single-keys", event.target.checked ? "yes" : "no");
-  });
-  for (const name of ["pointermove", "scroll"]) document.addEventListener(name, () => { lastActivity = Date.now(); }, { passive: true });
+  document.addEventListener("click", (event) => { if (event.target.closest("#hide")) toggleBlur(); });
 
   setInterval(() => {
-    if (task && !document.hidden && Date.now() - lastActivity < IDLE_AFTER * 1000) task.seconds += 1;
+    if (task && !document.hidden && Date.now() - keys.lastUsed < IDLE_AFTER * 1000) task.seconds += 1;
   }, 1000);
 
-  document.addEventListener("visibilitychange", () => { if (document.hidden && task?.timer) task.save(true); });
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.target.id === "task" && event.detail.shouldSwap) task = null; // until the next one is in place
   });
@@ -225,12 +145,5 @@
     document.querySelector("#task [data-focus]")?.focus({ preventScroll: true });
     if (error) error.scrollIntoView({ block: "start" }); else window.scrollTo(0, 0);
   });
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    if (["back", "forward"].includes(event.target.id) && task?.timer) task.save(true);
-  });
-  document.addEventListener("DOMContentLoaded", () => {
-    const singleKeys = $("single-keys");
-    if (singleKeys) singleKeys.checked = store.get("redress-single-keys") !== "no";
-    start();
-  });
+  document.addEventListener("DOMContentLoaded", start);
 })();

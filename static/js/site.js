@@ -1,16 +1,25 @@
 // What every page needs: say when the server is away, and ask before what cannot be undone.
 (() => {
   "use strict";
+  const Redress = (window.Redress ??= {});
+  // A request that was sent on to the sign-in page: its answer must not replace what people typed.
+  Redress.signedOut = (xhr) => Boolean(xhr.responseURL) && new URL(xhr.responseURL).pathname === document.body.dataset.login;
   const banner = () => document.getElementById("connection");
   const show = (text) => { const b = banner(); if (b) { if (text) b.textContent = text; b.hidden = false; } };
   document.addEventListener("htmx:sendError", () => show());
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!Redress.signedOut(event.detail.xhr)) return;
+    event.detail.shouldSwap = false;
+    show("You are signed out. What you typed is kept on this computer: sign in again in another tab, then go on here.");
+  });
   document.addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
+    if (status === 409) return; // the page shows what is in the way
     show(status === 403 ? "You may not do this, or you were signed out. Reload the page."
       : status === 404 ? "This is no longer there. Reload the page."
       : `The server answered with an error (${status}). Nothing you typed is lost; try again in a moment.`);
   });
-  document.addEventListener("htmx:afterOnLoad", () => { const b = banner(); if (b) b.hidden = true; });
+  document.addEventListener("htmx:afterSwap", () => { const b = banner(); if (b) b.hidden = true; });
   document.addEventListener("focusin", (event) => { if (event.target.matches("[data-select]")) event.target.select(); });
   document.addEventListener("submit", (event) => {
     const question = event.submitter?.dataset.confirm || event.target.dataset.confirm;

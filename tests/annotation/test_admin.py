@@ -11,12 +11,16 @@ from annotation import consensus, gold, jobs, practice, projects, work
 from annotation.models import (
     Annotation,
     AnnotationRevision,
+    AnnotatorChoices,
     ConsensusRun,
     Endpoint,
     Export,
     ItemImport,
     Membership,
+    Pause,
+    QueuePlace,
     RejectedRow,
+    Reservation,
     Role,
     SuggestionReport,
 )
@@ -25,7 +29,9 @@ from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, Sugg
 pytestmark = pytest.mark.django_db
 
 LABELS = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
-MODELS = list(apps.get_app_config("annotation").get_models())
+# What annotators choose for themselves, and when they rest, is for nobody else to look at.
+PRIVATE = {AnnotatorChoices, Pause, QueuePlace}
+MODELS = [model for model in apps.get_app_config("annotation").get_models() if model not in PRIVATE]
 
 
 @pytest.fixture
@@ -47,6 +53,7 @@ def fill():
     Export.objects.create(project=project, created_by=user, kind="pairs", file_format="csv")
     projects.change(project, by=user, guidelines="Be fair.")
     projects.add_member(project, f"p{project.pk}@example.org", [Role.TRAINER], invited_by=user)
+    Reservation.objects.create(project=project, item=annotation.item, user=user)
     fill_known_answers(project, user)
     SuggestionFactory(item=annotation.item, answer="<script>alert(1)</script>", rewrite="<script>alert(1)</script>")
     SuggestionReport.objects.create(project=project, created_by=user, seed=1)

@@ -86,7 +86,9 @@ def test_nothing_is_lost_while_the_server_is_away(rating, study):
     rating.context.set_offline(True)
     for key in "2222221":
         rating.keyboard.press(key)
-    expect(rating.locator("#draft-state")).to_contain_text("kept in this browser")
+    expect(rating.locator("#draft-state")).to_contain_text(
+        "kept on this computer; will be saved when the server answers"
+    )
     rating.keyboard.press("n")
     rating.wait_for_selector("#connection:not([hidden])")
     assert rating.locator("#rating input:checked").count() == 7

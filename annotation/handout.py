@@ -1,0 +1,175 @@
+"""The queue: which item is next for somebody.
+
+What waits in the queue stands in the partial index `item_queue`, level by level: items reserved for people first, then
+by priority; within a level in the order in which they came (`queued_in`, a transaction's number), then by id. An
+annotator's QueuePlace says, level by level, up to where they have been: nothing before it is for them, because they had
+it or declined what it contains. So a search costs the same however much they have done or declined.
+
+That holds because whatever becomes free again, or moves to another level, gets a new `queued_in` by a trigger and
+stands behind everybody's place. A transaction that began earlier may still put something in with its older number; no
+place is therefore kept beyond the oldest transaction that runs.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Q
+from django.utils import timezone
+
+from annotation.models import Item, ItemKind, Project, QueuePlace
+
+WANTED = Q(retired_at=None, settled=False, taken__lt=F("overlap"))
+WAITING = WANTED & Q(kind=ItemKind.WORK)  # the condition of the index `item_queue`
+_WAITING = "item.kind = 'work' AND item.retired_at IS NULL AND NOT item.settled AND item.taken < item.overlap"
+AT_ONCE = 16  # candidates looked up together; others may be taking the first ones
+BEGIN_AGAIN = timedelta(hours=1)
+
+# The levels that hold something, the first one first, each found by one step through the index; with the person's
+# place. A place from another server's count of transactions (a restored back-up) is none.
+_LEVELS = f"""
+WITH RECURSIVE level AS (
+    (SELECT item.reserved, item.priority FROM annotation_item item
+     WHERE item.project_id = %(project)s AND {_WAITING}
+     ORDER BY item.reserved DESC, item.priority DESC LIMIT 1)
+    UNION ALL
+    SELECT following.reserved, following.priority FROM level, LATERAL (
+        SELECT item.reserved, item.priority FROM annotation_item item
+        WHERE item.project_id = %(project)s AND {_WAITING}
+            AND (item.reserved, item.priority) < (level.reserved, level.priority)
+        ORDER BY item.reserved DESC, item.priority DESC LIMIT 1
+    ) following
+)
+SELECT level.reserved, level.priority, coalesce(place.queued_in, 0), coalesce(place.item_id, 0)
+FROM level LEFT JOIN annotation_queueplace place
+    ON place.project_id = %(project)s AND place.annotator_id = %(user)s
+    AND place.reserved = level.reserved AND place.priority = level.priority
+    AND place.queued_in <= pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+ORDER BY level.reserved DESC, level.priority DESC
+"""  # noqa: S608 - nothing but constants is put in
+
+# The next ones of a level, the oldest transaction that runs, and whether anything stands behind the person's place.
+# The inner questions stay questions about one item each: as joins they would read all that the person ever had.
+_CANDIDATES = f"""
+SELECT candidate.queued_in, candidate.id, running.oldest, EXISTS (
+    SELECT FROM annotation_item item
+    WHERE item.project_id = %(project)s AND item.reserved = %(reserved)s AND item.priority = %(priority)s AND {_WAITING}
+        AND (item.queued_in, item.id) > (%(queued_in)s, %(item_id)s)
+)
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) running
+LEFT JOIN LATERAL (
+    SELECT item.queued_in, item.id FROM annotation_item item
+    WHERE item.project_id = %(project)s AND item.reserved = %(reserved)s AND item.priority = %(priority)s AND {_WAITING}
+        AND (item.queued_in, item.id) > (%(queued_in)s, %(item_id)s)
+        AND NOT item.content_kinds ?| %(declined)s
+        AND (SELECT had.id FROM annotation_assignment had
+             WHERE had.item_id = item.id AND had.annotator_id = %(user)s LIMIT 1) IS NULL
+        AND (NOT item.reserved OR (SELECT own.id FROM annotation_reservation own
+             WHERE own.item_id = item.id AND own.user_id = %(user)s LIMIT 1) IS NOT NULL)
+    ORDER BY item.queued_in, item.id
+    LIMIT {AT_ONCE}
+) candidate ON true
+"""  # noqa: S608
+
+
+Place = tuple[int, int]  # queued_in, item's id
+
+
+@dataclass(frozen=True)
+class Level:
+    """Items of one priority, reserved ones apart, and up to where the person has been through them."""
+
+    reserved: bool
+    priority: int
+    place: Place
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a level found: the next items for the person, and how far their place may move at most."""
+
+    candidates: list[Place]
+    oldest: int
+    anything_behind: bool
+
+
+def take_first(user, project: Project, declined: list[str]) -> Item | None:
+    """The next item for this person, locked until the transaction ends; None when nothing is left for them.
+
+    Args:
+        declined: kinds of content that they do not want.
+    """
+    item = _search(user, project, declined)
+    if item is None and forget(user, project, older_than=BEGIN_AGAIN):
+        # Places are only a short cut: if one were ever wrong, it would not stay so.
+        item = _search(user, project, declined)
+    return item
+
+
+def forget(user, project: Project, older_than: timedelta = timedelta(0)) -> int:
+    """Let this person's next search begin at the front, as after they declined less. Returns how many levels."""
+    places = QueuePlace.objects.filter(project=project, annotator=user, since__lte=timezone.now() - older_than)
+    return places.delete()[0]
+
+
+def _search(user, project: Project, declined: list[str]) -> Item | None:
+    values = {"project": project.pk, "user": user.pk, "declined": declined}
+    for level in _levels(values):
+        # A second turn only where others took all that was looked up; then there is something new to see.
+        for _ in range(100):
+            look = _look(values, level)
+            if not look.candidates:
+                if look.anything_behind:
+                    _keep(values, level, (look.oldest, 0))
+                break
+            if item := _lock(look.candidates, level, declined):
+                queued_in, pk = look.candidates[0]
+                _keep(values, level, min((queued_in, pk if pk == item.pk else pk - 1), (look.oldest, 0)))
+                return item
+    return None
+
+
+def _levels(values: dict[str, Any]) -> list[Level]:
+    with connection.cursor() as cursor:
+        cursor.execute(_LEVELS, values)
+        return [Level(reserved, priority, (at, pk)) for reserved, priority, at, pk in cursor.fetchall()]
+
+
+def _look(values: dict[str, Any], level: Level) -> Look:
+    queued_in, item_id = level.place
+    more = {"reserved": level.reserved, "priority": level.priority, "queued_in": queued_in, "item_id": item_id}
+    with connection.cursor() as cursor:
+        cursor.execute(_CANDIDATES, values | more)
+        rows = cursor.fetchall()
+    _, _, oldest, anything_behind = rows[0]
+    return Look([(row[0], row[1]) for row in rows if row[1] is not None], oldest, anything_behind)
+
+
+def _lock(candidates: list[Place], level: Level, declined: list[str]) -> Item | None:
+    """The first candidate that nobody else is taking, else the first one that is still free once they have."""
+    still = Item.objects.filter(WAITING, pk__in=[pk for _, pk in candidates], reserved=level.reserved)
+    if declined:
+        still = still.exclude(content_kinds__has_any_keys=declined)
+    still = still.order_by("queued_in", "pk")
+    return still.select_for_update(skip_locked=True).first() or still.select_for_update().first()
+
+
+def _keep(values: dict[str, Any], level: Level, place: Place) -> None:
+    if place <= level.place:
+        return
+    QueuePlace.objects.bulk_create(
+        [
+            QueuePlace(
+                project_id=values["project"],
+                annotator_id=values["user"],
+                reserved=level.reserved,
+                priority=level.priority,
+                queued_in=place[0],
+                item_id=place[1],
+            )
+        ],
+        update_conflicts=True,
+        unique_fields=["project", "annotator", "reserved", "priority"],
+        update_fields=["queued_in", "item_id"],
+    )

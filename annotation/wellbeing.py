@@ -1,0 +1,194 @@
+"""What keeps people well who read harmful texts for hours: opt-outs, limits, pauses, and seeing one's own exposure.
+
+A text is severe for somebody when their own label is the highest level of a dimension that the project counts as
+severe (`Project.severe_dimensions`). Days begin at midnight in the server's time zone.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from annotation import handout
+from annotation.models import Annotation, AnnotatorChoices, Membership, Pause, Project, Role
+
+
+class LimitReached(ValidationError):
+    """This person has read enough for today."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="daily_limit")
+
+
+def midnight() -> datetime:
+    """When today began."""
+    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def tomorrow() -> datetime:
+    """When the next day begins, also where a day has 23 or 25 hours."""
+    noon = midnight().replace(hour=12) + timedelta(days=1)
+    return timezone.make_aware(noon.replace(hour=0, tzinfo=None))
+
+
+# What annotators choose
+
+
+def choices_of(user, project: Project) -> AnnotatorChoices:
+    """What this person chose in the project; not stored yet where they chose nothing."""
+    found = AnnotatorChoices.objects.filter(project=project, annotator=user).first()
+    return found or AnnotatorChoices(project=project, annotator=user)
+
+
+def kind_names(project: Project) -> list[str]:
+    return [kind["name"] for kind in project.content_kinds]
+
+
+@transaction.atomic
+def choose(user, project: Project, *, declined_kinds: Any = None, daily_limit: Any = None) -> AnnotatorChoices:
+    """Change what this person wants; what is None stays. No reason is asked for, nothing is logged.
+
+    Args:
+        daily_limit: at most this many texts a day; 0 for the project's limit alone.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    AnnotatorChoices.objects.get_or_create(project=project, annotator=user)
+    chosen = AnnotatorChoices.objects.select_for_update().get(project=project, annotator=user)
+    errors: dict[str, Any] = {}
+    if daily_limit is not None:
+        if type(daily_limit) is not int or daily_limit < 0 or daily_limit > 100_000:
+            errors["daily_limit"] = "Give a whole number of texts from 1 to 100,000, or 0 for no limit of your own."
+        elif project.daily_limit and daily_limit > project.daily_limit:
+            errors["daily_limit"] = f"The project's limit is {project.daily_limit:,} a day; yours can only be lower."
+        else:
+            chosen.daily_limit = daily_limit
+    if declined_kinds is not None:
+        # A kind that the project has dropped meanwhile may stay declined: its texts still carry the name.
+        known = [*kind_names(project), *chosen.declined_kinds]
+        if not isinstance(declined_kinds, list) or any(kind not in known for kind in declined_kinds):
+            listed = ", ".join(kind_names(project)) or "none"
+            errors["declined_kinds"] = f"Choose among the project's kinds of content: {listed}."
+        else:
+            if set(chosen.declined_kinds) - set(declined_kinds):
+                handout.forget(user, project)  # what they passed by is for them now
+            chosen.declined_kinds = sorted(set(declined_kinds))
+    if errors:
+        raise ValidationError(errors)
+    chosen.save()
+    return chosen
+
+
+def declined_counts(project: Project) -> list[dict[str, Any]]:
+    """How many of the project's annotators do not want each kind: {"name", "declined"}. Never who."""
+    annotators = Membership.objects.filter(project=project, role=Role.ANNOTATOR).values("user")
+    rows = AnnotatorChoices.objects.filter(project=project, annotator__in=annotators)
+    declined = [kind for kinds in rows.values_list("declined_kinds", flat=True) for kind in kinds]
+    names = dict.fromkeys([*kind_names(project), *sorted(declined)])
+    return [{"name": name, "declined": declined.count(name)} for name in names]
+
+
+def warnings_for(project: Project, kinds: Iterable[str]) -> list[dict[str, str]]:
+    """Name and warning of each kind that a text has, in the project's order."""
+    kinds = list(kinds)
+    listed = [kind for kind in project.content_kinds if kind["name"] in kinds]
+    names = {kind["name"] for kind in listed}
+    return listed + [{"name": kind, "warning": ""} for kind in kinds if kind not in names]
+
+
+# Severe texts
+
+
+def severe_labels(project: Project) -> dict[str, str]:
+    """The level that makes a text severe, by dimension."""
+    dimensions = project.dimensions.filter(key__in=project.severe_dimensions)
+    return {dimension.key: dimension.levels[-1] for dimension in dimensions}
+
+
+def is_severe(project: Project) -> Q:
+    """A condition on annotations of the project."""
+    condition = Q(pk__in=[])
+    for key, level in severe_labels(project).items():
+        condition |= Q(labels__contains={key: level})
+    return condition
+
+
+def _own(user, project: Project):
+    return Annotation.objects.filter(project=project, annotator=user)
+
+
+def finished_today(user, project: Project) -> int:
+    """How many texts this person has finished since midnight."""
+    return _own(user, project).filter(created_at__gte=midnight()).count()
+
+
+# The limit of a day
+
+
+def daily_limit(project: Project, choices: AnnotatorChoices) -> int:
+    """How many texts this person may finish a day: the project's limit or their own lower one; 0 for no limit."""
+    return min((limit for limit in (project.daily_limit, choices.daily_limit) if limit), default=0)
+
+
+def check_limit(user, project: Project, choices: AnnotatorChoices) -> None:
+    """Raise LimitReached when this person has done enough for today."""
+    limit = daily_limit(project, choices)
+    if limit and (done := finished_today(user, project)) >= limit:
+        raise LimitReached(
+            f"You have finished {done:,} text{'' if done == 1 else 's'} today. That is the limit for a day here; "
+            "thank you. More are there for you tomorrow."
+        )
+    if project.daily_severe_limit:
+        severe = _own(user, project).filter(is_severe(project), created_at__gte=midnight()).count()
+        if severe >= project.daily_severe_limit:
+            raise LimitReached(
+                f"You have read {severe:,} severe text{'' if severe == 1 else 's'} today. That is enough for a day; "
+                "thank you. More texts are there for you tomorrow."
+            )
+
+
+# Pauses
+
+
+def severe_run(user, project: Project) -> int:
+    """How many severe texts in a row this person finished last, since their last pause."""
+    severe, own = is_severe(project), _own(user, project)
+    mild = own.exclude(severe).order_by("-created_at").values_list("created_at", flat=True).first()
+    pause = Pause.objects.filter(project=project, annotator=user).values_list("started_at", flat=True).first()
+    run = own.filter(severe)
+    for since in (mild, pause):
+        if since is not None:
+            run = run.filter(created_at__gt=since)
+    return run.count()
+
+
+def pause_suggested(user, project: Project) -> bool:
+    """Whether to suggest a pause with the next text: after every `pause_after` severe texts in a row."""
+    if not project.pause_after:
+        return False
+    run = severe_run(user, project)
+    return run > 0 and run % project.pause_after == 0
+
+
+def begin_pause(user, project: Project) -> Pause:
+    """A pause from now on, or the one that this person is taking already."""
+    end_pause(user, project, only_over=True)
+    return Pause.objects.get_or_create(project=project, annotator=user, ended_at=None)[0]
+
+
+def end_pause(user, project: Project, only_over: bool = False) -> None:
+    """Back to work. A pause that nobody ended counts for as long as it was meant to last.
+
+    Args:
+        only_over: end it only if its time is over.
+    """
+    running = Pause.objects.filter(project=project, annotator=user, ended_at=None)
+    for pause in running:
+        over = pause.started_at + Pause.PLANNED
+        if timezone.now() >= over or not only_over:
+            running.filter(pk=pause.pk).update(ended_at=min(timezone.now(), over))
