@@ -14,20 +14,17 @@ ACTIONS: dict[str, str] = {
     "pair.approved": "approved a pair",
     "pair.rejected": "rejected a pair",
     "pair.reopened": "opened a pair again",
-<<<<<<< HEAD
     "pair.undone": "undid the last decision on a pair",
     "pair.sent_back": "sent a pair back to an annotator",
     "pair.answered": "answered what was sent back",
     "pairs.batch": "decided many pairs at once",
     "rule.changed": "changed the approval rule",
-=======
     "item.priority": "changed a text's priority",
     "item.retired": "retired a text",
     "item.brought_back": "brought a text back",
     "item.more_annotators": "asked for more annotators",
     "item.reserved": "named the people for a text",
     "item.content_kinds": "said what a text contains",
->>>>>>> main
     "suggestions.changed": "changed the suggestions' settings",
     "suggestions.started": "asked for suggestions",
     "gold.made": "gave a text a known answer",

@@ -8,7 +8,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
 from annotation import exports, queueing, wellbeing
 from annotation.filters import label_choices, parse_label
-from annotation.models import MAX_PRIORITY, PairStatus, Project, Role, Scale
+from annotation.models import MAX_PRIORITY, ApprovalRule, PairStatus, Project, Role, Scale
 
 
 def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -221,6 +221,9 @@ class SettleForm(forms.Form):
     chosen = forms.IntegerField(required=False, widget=forms.HiddenInput)
     rewrite = forms.CharField(strip=False, required=False)
     reason = forms.CharField(required=False)
+    annotation = forms.IntegerField(required=False)
+    sent_reason = forms.CharField(required=False)
+    more = forms.IntegerField(required=False)
 
     def labels(self) -> dict[str, str]:
         """The levels chosen; dimensions left undecided are absent."""
@@ -228,3 +231,26 @@ class SettleForm(forms.Form):
         return {
             name[len(prefix) :]: self.data[name] for name in self.data if name.startswith(prefix) and self.data[name]
         }
+
+
+class RuleForm(forms.ModelForm):
+    """An approval rule. The dimensions are checkboxes; the rest is as the model says."""
+
+    dimensions = forms.MultipleChoiceField(
+        label="they agree on",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="With none chosen, labels are not asked about; undecided ones stay undecided.",
+    )
+
+    class Meta:
+        model = ApprovalRule
+        fields = list(ApprovalRule.CONDITIONS)
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        choices = self.instance.project.dimensions.values_list("key", "name")
+        self.fields["dimensions"].choices = list(choices)  # type: ignore[attr-defined]
+
+    def _post_clean(self) -> None:
+        """The rules are checked where the API's are: annotation.rules.check."""

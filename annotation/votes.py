@@ -18,7 +18,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from annotation import contention, validators
+from annotation import contention, practice, validators, wellbeing
 from annotation.models import Annotation, Pair, PairStatus, Project, Rewrite, RewriteVote, VoteState
 
 logger = logging.getLogger(__name__)
@@ -117,12 +117,25 @@ def next_vote(user, project: Project) -> RewriteVote | None:
     """The vote this person holds, or one on the next rewrite at random; None when nothing is left for them.
 
     Never on a rewrite of their own, and never twice on the same one. Rewrites of texts that they did not annotate come
-    first, so that people rarely see others' rewrites of a text whose annotation they could still change.
+    first, so that people rarely see others' rewrites of a text whose annotation they could still change. Kinds of
+    content that they declined are left out.
+
+    Raises:
+        practice.PracticeNeeded: the project's practice comes first. wellbeing.LimitReached: they hold nothing and have
+            read as many texts today as the project or they themselves allow.
     """
+    practice.check_passed(user, project)
     for attempt in range(3):
         try:
             with transaction.atomic():
-                if vote := _resume(user, project) or _take(user, project):
+                if vote := _held(user, project):
+                    return vote
+                choices = wellbeing.choices_of(user, project)
+                wellbeing.check_limit(user, project, choices)
+                wanted = open_rewrites(project)
+                if choices.declined_kinds:
+                    wanted = wanted.exclude(item__content_kinds__has_any_keys=choices.declined_kinds)
+                if vote := _resume(user, project, wanted) or _take(user, project, wanted):
                     return vote
         except IntegrityError:  # the same person in another tab was faster: use what they hold
             logger.info("%s asked for two rewrites at once in project %s", user.pk, project.pk)
@@ -136,19 +149,24 @@ def _lease(project: Project):
     return timezone.now() + timedelta(minutes=project.lease_minutes)
 
 
-def _resume(user, project: Project) -> RewriteVote | None:
+def _held(user, project: Project) -> RewriteVote | None:
     mine = RewriteVote.objects.filter(project=project, voter=user).select_related("rewrite__item")
     held = mine.select_for_update(of=("self",)).filter(state=VoteState.HELD).first()
-    if held is not None:
-        item = held.rewrite.item
-        if held.rewrite.open and item.finished >= item.overlap and item.retired_at is None:
-            if held.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
-                held.lease_until = _lease(project)
-                held.save(update_fields=["lease_until"])
-            return held
+    if held is None:
+        return None
+    item = held.rewrite.item
+    if not held.rewrite.open or item.finished < item.overlap or item.retired_at is not None:
         held.state = VoteState.EXPIRED  # changed, settled or open again meanwhile
         held.save(update_fields=["state"])
-    wanted = open_rewrites(project)
+        return None
+    if held.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
+        held.lease_until = _lease(project)
+        held.save(update_fields=["lease_until"])
+    return held
+
+
+def _resume(user, project: Project, wanted: "QuerySet[Rewrite]") -> RewriteVote | None:
+    mine = RewriteVote.objects.filter(project=project, voter=user).select_related("rewrite__item")
     for vote in mine.filter(state=VoteState.EXPIRED, rewrite__in=wanted).order_by("pk")[:3]:
         if wanted.filter(pk=vote.rewrite_id).select_for_update(of=("self",)).exists():
             vote.state, vote.lease_until = VoteState.HELD, _lease(project)
@@ -157,9 +175,9 @@ def _resume(user, project: Project) -> RewriteVote | None:
     return None
 
 
-def _take(user, project: Project) -> RewriteVote | None:
+def _take(user, project: Project, wanted: "QuerySet[Rewrite]") -> RewriteVote | None:
     mine = RewriteVote.objects.filter(voter=user, rewrite=OuterRef("pk"))
-    free = open_rewrites(project).exclude(authors__contains=[user.pk]).filter(~Exists(mine))
+    free = wanted.exclude(authors__contains=[user.pk]).filter(~Exists(mine))
     annotated = Annotation.objects.filter(item=OuterRef("item_id"), annotator=user)
     rows = free.order_by("shuffle").annotate(annotated=Exists(annotated)).values_list("pk", "annotated")
     # Everybody starts at a place of their own in the random order, and goes round.

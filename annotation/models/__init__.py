@@ -21,13 +21,8 @@ from annotation.models.gold import (
     QualitySettings,
     RoundState,
 )
-<<<<<<< HEAD
-from annotation.models.items import Item, ItemKind
-from annotation.models.pairs import Pair, PairStatus, SentBackState
-=======
 from annotation.models.items import MAX_OVERLAP, MAX_PRIORITY, Item, ItemKind
-from annotation.models.pairs import Pair, PairStatus
->>>>>>> main
+from annotation.models.pairs import Pair, PairStatus, SentBackState
 from annotation.models.projects import (
     Dimension,
     GuidelinesVersion,

@@ -285,8 +285,8 @@ def test_a_rule_is_said_in_words(project, rule):
     values |= {"min_safe": 80, "no_comment": False, "not_sent_back": False}
     assert rules.words(rules.save(project, project.created_by, values)) == (
         "Approve a pair when at least 1 person annotated the text; at least 66 % of them agree on Harm; every "
-        "annotator wrote exactly this rewrite, or at least 1 other voted on the rewrite, at least 80 % say that it is safe "
-        "and all say that it keeps the meaning."
+        "annotator wrote exactly this rewrite, or at least 1 other voted on the rewrite, at least 80 % say that it is "
+        "safe and all say that it keeps the meaning."
     )
     assert Event.objects.first().action == "rule.changed"
 
