@@ -11,12 +11,14 @@ from django_filters import rest_framework as rest_filters
 from annotation.events import ACTIONS
 from annotation.models import (
     Annotation,
+    Batch,
     Event,
     Export,
     GuidelinesVersion,
     Item,
     ItemImport,
     Pair,
+    PairRefresh,
     PairStatus,
     Project,
     Rewrite,
@@ -197,6 +199,18 @@ class GuidelinesFilter(ProjectFilterSet):
     class Meta:
         model = GuidelinesVersion
         fields = ["number"]
+
+
+class BatchFilter(ProjectFilterSet):
+    class Meta:
+        model = Batch
+        fields = ["status", "action"]
+
+
+class PairRefreshFilter(ProjectFilterSet):
+    class Meta:
+        model = PairRefresh
+        fields = ["status"]
 
 
 class RewriteFilter(ProjectFilterSet):

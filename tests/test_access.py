@@ -15,9 +15,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from annotation import jobs, projects, votes, work
+from annotation import jobs, pairs, projects, votes, work
 from annotation.jobs import JobStatus
-from annotation.models import Export, ItemImport, Pair, Rewrite, Role
+from annotation.models import Batch, Export, ItemImport, Pair, PairRefresh, Rewrite, Role
 from evaluation import reports, studies
 from evaluation.models import Generation, OutputImport, Report
 from tests.evaluation.factories import make_study, rate_everything
@@ -82,6 +82,14 @@ PAGES: dict[str, Rule] = {
     "annotation:pair": page(READERS, "pair"),
     "POST annotation:pair": page({LEAD}, "pair"),
     "annotation:rules": page(READERS, "project"),
+    "POST annotation:rules": page({LEAD}, "project"),
+    "POST annotation:pairs": page({LEAD}, "project"),
+    "annotation:batch": page(READERS, "batch"),
+    "annotation:batch-progress": page(READERS, "batch"),
+    "annotation:batch-cancel": page({LEAD}, "batch"),
+    "annotation:batch-undo": page({LEAD}, "batch"),
+    "annotation:refresh-progress": page(READERS, "pair-refresh"),
+    "annotation:keep": page({ANNOTATOR}, "sent-back"),
     "annotation:imports": page({LEAD}, "project"),
     "annotation:import": page({LEAD}, "import"),
     "annotation:import-progress": page({LEAD}, "import"),
@@ -188,6 +196,21 @@ API: dict[str, Rule] = {
     "POST pair-approve": api({LEAD}, "pair"),
     "POST pair-reject": api({LEAD}, "pair"),
     "POST pair-reopen": api({LEAD}, "pair"),
+    "POST pair-undo": api({LEAD}, "pair"),
+    "POST pair-send-back": api({LEAD}, "pair"),
+    "GET approval-rule-detail": api(READERS, "project"),
+    "PUT approval-rule-detail": api({LEAD}, "project"),
+    "POST approval-rule-preview": api({LEAD}, "project"),
+    "GET batch-list": api(EVERYBODY),
+    "POST batch-list": api({LEAD}, body=with_project(action="rule")),
+    "GET batch-detail": api(READERS, "batch"),
+    "POST batch-cancel": api({LEAD}, "batch"),
+    "POST batch-undo": api({LEAD}, "batch"),
+    "GET pair-refresh-list": api(EVERYBODY),
+    "GET pair-refresh-detail": api(READERS, "pair-refresh"),
+    "GET sent-back-list": api(EVERYBODY),
+    "GET sent-back-detail": api({ANNOTATOR}, "sent-back"),
+    "POST sent-back-keep": api({ANNOTATOR}, "sent-back"),
     "GET import-list": api(EVERYBODY),
     "POST import-list": api({LEAD}, body=with_file("text\nhello\n")),
     "GET import-detail": api({LEAD}, "import"),
@@ -327,6 +350,11 @@ def world(settings, tmp_path):
         kind="pairs", file_format="csv", file=ContentFile(b"id\n", name="pairs.csv"), **job
     )
 
+    made["sent-back"] = pairs.send_back(
+        made["pair"], people[LEAD], version=made["pair"].version, annotation=made["annotation"].pk, reason="Look again."
+    )
+    made["batch"] = Batch.objects.create(action="approve", **job)
+    made["pair-refresh"] = PairRefresh.objects.create(**job)
     PairFactory.create_batch(4, project=project)
     made["dataset"] = make_dataset(project=project)
     made["recipe"] = RecipeFactory(project=project)

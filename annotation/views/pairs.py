@@ -104,7 +104,7 @@ def _show_queue(request: HttpRequest, project: Project, error: ValidationError |
         "filtered": any(request.GET.get(name) for name in FILTERS),
         "may_tick": status == PairStatus.PROPOSED and Role.LEAD in held,
         "is_lead": Role.LEAD in held,
-        "ticked": set(request.POST.getlist("pairs")),
+        "ticked": {pk for pk, _ in _ticked(request)},
         "reason": request.POST.get("reason", ""),
         "errors": error.messages if error else [],
         "settled": _just_settled(request, project),
