@@ -210,6 +210,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {  # several models have a `status`
         "JobStatus": "annotation.jobs.JobStatus",
         "ItemKind": "annotation.models.ItemKind",
+        "VoteState": "annotation.models.VoteState",
         "StudyStatus": "evaluation.models.StudyStatus",
     },
 }
