@@ -11,6 +11,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 
 from annotation import access, groups, projects
+from annotation.api.agreement import AgreementActions
 from annotation.models import Dimension, Project, Role
 
 
@@ -88,6 +89,7 @@ USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
 
 class ProjectViewSet(
+    AgreementActions,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     mixins.CreateModelMixin,

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0008_queue_and_wellbeing'),
+        ('annotation', '0010_project_summary'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
