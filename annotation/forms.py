@@ -259,7 +259,7 @@ class RuleForm(forms.ModelForm):
     """An approval rule. The dimensions are checkboxes; the rest is as the model says."""
 
     dimensions = forms.MultipleChoiceField(
-        label="they agree on",
+        label="They agree on",
         required=False,
         widget=forms.CheckboxSelectMultiple,
         help_text="With none chosen, labels are not asked about; undecided ones stay undecided.",

@@ -49,12 +49,11 @@ def _show_rule(
     context: dict[str, Any] = {"project": project, "form": form, "wanted": wanted}
     if wanted is not None:
         context |= {"words": rules.words(wanted), "preview": rules.preview(wanted)}
+    context["is_lead"] = Role.LEAD in access.require(request.user, project.pk, *Role.values)
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, "annotation/_rule_preview.html", context, status=status)
-    held = access.require(request.user, project.pk, *Role.values)
     earlier = Batch.objects.filter(project=project).select_related("created_by")
     context |= {
-        "is_lead": Role.LEAD in held,
         "vote_results": vote_results.results(project),
         "page": page_by_id(earlier, request.GET.get("after"), size=10, descending=True),
     }
