@@ -1,7 +1,6 @@
 """Approval rules, batches of decisions, and what was sent back. Same services and rules as the pages."""
 
 from django.http import Http404
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
@@ -188,7 +187,7 @@ class SendBackViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
             return SendBack.objects.none()
         return pairs.waiting(self.request.user)
 
-    @extend_schema(request=KeepSerializer, responses=OpenApiTypes.NONE)
+    @extend_schema(request=KeepSerializer, responses={204: None})
     @action(detail=True, methods=["post"])
     def keep(self, request, pk=None):
         sent = self.get_object()

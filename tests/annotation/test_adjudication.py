@@ -8,7 +8,9 @@ from itertools import combinations
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from annotation import batches, jobs, pairs, rules, votes, work
@@ -585,3 +587,185 @@ def test_a_batch_beside_leads_annotators_and_voters_decides_each_pair_once(worke
         if pair.status == PairStatus.APPROVED:  # nothing was approved that had a comment in that moment
             approved = pair.item.events.get(action="pair.approved").at
             assert not pair.item.annotations.filter(comment="Wait.", updated_at__lt=approved - timedelta(seconds=5))
+
+
+# Pages and API
+
+
+@pytest.fixture
+def client(lead):
+    client = Client()
+    client.force_login(lead)
+    return client
+
+
+def url(name, *args):
+    return reverse(f"annotation:{name}", args=args)
+
+
+@pytest.mark.django_db
+def test_the_queue_shows_what_is_asked_for(client, project, lead):
+    calm = make(project, "Same.", "Same.")
+    split = make(project, "Same.", "Same.", bias="none")
+    failed = voted(project, YES, NO, pair=make(project, "Same.", "Same."))
+    sent = make(project, "Same.", "Same.")
+    annotation = sent.item.annotations.first()
+    pairs.send_back(sent, lead, version=sent.version, annotation=annotation.pk, reason="Look.")
+
+    def shown(**query):
+        text = client.get(url("pairs", project.pk), query).content.decode()
+        return {pair for pair in (calm, split, failed, sent) if f">{pair.item.external_id}</a>" in text}
+
+    assert shown() == {calm, split, failed, sent}
+    assert shown(state="contested") == {split, failed}
+    assert shown(state="unanimous") == {calm, sent}
+    assert shown(state="votes-failed") == {failed}
+    assert shown(state="no-votes") == {calm, split, sent}
+    assert shown(state="sent-back") == {sent}
+    assert shown(state="answered") == set()
+    assert shown(differs="bias") == {split}
+    assert shown(differs="harm") == set() == shown(differs="__class__") == shown(differs="bias' OR 1=1")
+    api = client.get("/api/pairs/", {"project": project.pk, "state": "votes-failed"}).json()["results"]
+    assert [(row["id"], row["votes"], row["votes_accepted"]) for row in api] == [(failed.pk, 2, 1)]
+
+
+@pytest.mark.django_db
+def test_the_pages_cost_the_same_with_many_pairs(client, project):
+    costs = []
+    for number in (2, 10):
+        for _ in range(number):
+            pair = voted(project, YES, NO, pair=make(project, "One.", "Two.", "Three."))
+        found = []
+        for address in (url("pairs", project.pk), url("rules", project.pk), pair.get_absolute_url()):
+            with CaptureQueriesContext(connection) as queries:
+                assert client.get(address).status_code == 200
+            found.append(len(queries))
+        costs.append(found)
+    assert costs[0] == costs[1]
+
+
+@pytest.mark.django_db
+def test_the_pair_page_shows_votes_marks_what_was_sent_back_and_the_history(client, project, lead):
+    pair = make(project, "One <way>.", "Another way.", bias="none")
+    voted(project, YES, {"cannot_judge": True, "comment": "No idea, sorry."}, pair=pair)
+    one, two = pair.item.annotations.order_by("pk")
+    for annotation, end in ((one, 4), (two, 8)):
+        work.revise(
+            annotation.annotator, annotation.pk, annotation.content() | {"spans": [{"start": 0, "end": end}]}, 1
+        )
+    pair.refresh_from_db()
+    pairs.send_back(pair, lead, version=pair.version, annotation=two.pk, reason="Look again, <please>.")
+    text = client.get(pair.get_absolute_url()).content.decode()
+    assert "safe: 1 of 1" in text and "cannot judge" in text and "No idea, sorry." in text
+    assert "<mark>They</mark>" in text and '<mark class="some"> are<sup>2</sup></mark>' in text
+    assert "Look again, &lt;please&gt;." in text and "waits for an answer" in text
+    assert "sent a pair back to an annotator" in text
+    assert "Against the proposed rewrite" in text
+
+
+@pytest.mark.django_db
+def test_what_was_typed_comes_back_when_sending_back_is_refused(client, project):
+    pair = make(project, "One way.", "Another way.")
+    annotation = pair.item.annotations.first()
+    form = {"version": pair.version, "action": "send_back", "annotation": annotation.pk, "rewrite": "Half typed"}
+    answer = client.post(pair.get_absolute_url(), form)
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert "Say what the annotator should look at again" in text and "Half typed" in text
+    answer = client.post(pair.get_absolute_url(), form | {"sent_reason": "Look.", "annotation": "9" * 30})
+    assert answer.status_code == 422
+    answer = client.post(pair.get_absolute_url(), form | {"sent_reason": "Look."})
+    assert answer.status_code == 302 and f"settled={pair.pk}" in answer.url
+    assert "sent back" in client.get(answer.url).content.decode()
+
+
+@pytest.mark.django_db
+def test_more_annotators_are_asked_for_from_the_pair(client, project):
+    pair = make(project, "One way.", "Another way.")
+    form = {"version": pair.version, "action": "more", "more": "2"}
+    assert client.post(pair.get_absolute_url(), form).status_code == 302
+    pair.item.refresh_from_db()
+    assert pair.item.overlap == 4
+    voter = member(project)
+    assert votes.next_vote(voter, project) is None  # open again: nobody sees the others' rewrites
+    annotate(pair.item, "A third way.")
+    annotate(pair.item, "A third way.")
+    pair.refresh_from_db()
+    assert (pair.annotation_count, pair.rewrite) == (4, "A third way.")
+    assert votes.next_vote(voter, project).rewrite.text == "A third way."
+
+
+@pytest.mark.django_db
+def test_who_voted_on_a_rewrite_is_not_handed_its_text_to_annotate(client, project):
+    pair = make(project, "One way.", "Another way.")
+    voter, other = member(project), member(project)
+    assert cast(voter, project).rewrite.item == pair.item
+    client.post(pair.get_absolute_url(), {"version": pair.version, "action": "more", "more": "1"})
+    assert work.next_assignment(voter, project) is None
+    assert work.next_assignment(other, project).item == pair.item
+
+
+@pytest.mark.django_db
+def test_a_rule_that_is_none_says_what_is_wrong_and_keeps_what_was_typed(client, project):
+    form = {"min_annotations": "0", "min_agreement": "77", "rewrite": "votes", "min_votes": "2", "min_safe": "100"}
+    answer = client.post(url("rules", project.pk), form | {"min_meaning": "x", "action": "approve"})
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert "whole number" in text and 'value="77"' in text
+    answer = client.post(url("rules", project.pk), form | {"min_meaning": "100", "action": "approve"})
+    assert answer.status_code == 422 and "greater than or equal to 1" in answer.content.decode()
+    assert not Batch.objects.exists() and not ApprovalRule.objects.exists()
+    good = form | {"min_annotations": "2", "min_meaning": "100", "dimensions": ["bias"]}
+    seen = client.post(url("rules", project.pk), good | {"action": "preview"}, headers={"HX-Request": "true"})
+    assert "at least 77 % of them agree on Bias" in seen.content.decode() and not ApprovalRule.objects.exists()
+    assert client.post(url("rules", project.pk), good | {"action": "save"}).status_code == 302
+    assert ApprovalRule.objects.get().min_agreement == 77
+
+
+@pytest.mark.django_db
+def test_the_api_decides_by_the_same_rules(client, project, django_capture_on_commit_callbacks):
+    made = [voted(project, YES, YES, pair=make(project, "Same.", "Same.")) for _ in range(3)]
+    split = make(project, "Same.", "Same.", bias="none")
+
+    def post(path, **body):
+        return client.post(path, body, content_type="application/json")
+
+    rule = client.get(f"/api/approval-rules/{project.pk}/").json()
+    assert rule["min_votes"] == 2 and rule["words"].startswith("Approve a pair when")
+    changed = client.put(
+        f"/api/approval-rules/{project.pk}/", {"min_votes": 1, "dimensions": ["bias"]}, content_type="application/json"
+    ).json()
+    assert (changed["min_votes"], changed["dimensions"]) == (1, ["bias"])
+    refused = post(f"/api/approval-rules/{project.pk}/preview/", dimensions=["race"])
+    assert refused.status_code == 400 and "no dimension 'race'" in str(refused.json()["dimensions"])
+    seen = post(f"/api/approval-rules/{project.pk}/preview/").json()
+    assert (seen["proposed"], seen["matching"], len(seen["sample"])) == (4, 3, 3)
+    batch = post("/api/batches/", project=project.pk, action="rule").json()
+    assert batch["status"] == "queued"
+    run(Batch.objects.get(pk=batch["id"]))
+    ended = client.get(f"/api/batches/{batch['id']}/").json()
+    assert (ended["status"], ended["changed"], ended["rule"]["min_votes"]) == ("finished", 3, 1)
+    assert {row["id"] for row in client.get("/api/pairs/", {"batch": batch["id"]}).json()["results"]} == {
+        pair.pk for pair in made
+    }
+    undone = post(f"/api/batches/{batch['id']}/undo/").json()
+    assert run(Batch.objects.get(pk=undone["id"])).changed == 3
+    chosen = post("/api/batches/", project=project.pk, action="reject", pairs=[[split.pk, split.version]])
+    assert chosen.status_code == 400 and "Say why" in str(chosen.json()["reason"])
+    body = {"project": project.pk, "action": "reject", "pairs": [[split.pk, split.version]], "reason": "No."}
+    assert post("/api/batches/", **body).json()["changed"] == 1
+    split.refresh_from_db()
+    assert post(f"/api/pairs/{split.pk}/undo/", version=split.version).json()["status"] == "proposed"
+    split.refresh_from_db()
+    annotation = split.item.annotations.first()
+    body = {"version": split.version, "annotation": annotation.pk, "reason": "Look."}
+    assert post(f"/api/pairs/{split.pk}/send-back/", **body).json()["sent_back"] == "waiting"
+    theirs = Client()
+    theirs.force_login(annotation.annotator)
+    (sent,) = theirs.get("/api/sent-back/").json()["results"]
+    assert (sent["reason"], sent["assignment"]) == ("Look.", annotation.assignment_id)
+    keep = f"/api/sent-back/{sent['id']}/keep/"
+    assert theirs.post(keep, {"answer": " "}, content_type="application/json").status_code == 400
+    assert theirs.post(keep, {"answer": "A quotation."}, content_type="application/json").status_code == 204
+    assert theirs.post(keep, {"answer": "A quotation."}, content_type="application/json").status_code == 404
+    assert state(split)["sent_back"] == SentBackState.ANSWERED
