@@ -7,12 +7,13 @@ moment it is decided.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from annotation import contention, events, jobs, pairs, rules, votes
 from annotation.models import (
@@ -27,6 +28,7 @@ from annotation.models import (
 
 CHUNK = 500  # pairs in one transaction
 MAX_CHOSEN = 10_000
+RETRIES = 5
 AT_ONCE = 100  # so few chosen pairs are decided while the lead waits, without a worker
 
 DECIDE = """
@@ -136,7 +138,7 @@ def undo(batch: Batch, user) -> Batch:
     Raises:
         ValidationError: the batch still runs, is an undo itself, or was undone already.
     """
-    batch = Batch.objects.select_for_update().get(pk=batch.pk)
+    batch = Batch.objects.select_for_update(no_key=True).get(pk=batch.pk)
     if batch.is_active:
         raise ValidationError("The batch still runs. Stop it first, or wait until it has ended.")
     if batch.action == BatchAction.UNDO:
@@ -179,17 +181,31 @@ def run(batch: Batch) -> dict[str, Any]:
     total = _total(batch)
     more = True
     while more:
-        with transaction.atomic():
-            batch.beat()  # cancelled, or another worker's by now: then nothing of this chunk is written
-            more = step(batch)
-            Batch.objects.filter(pk=batch.pk, attempt=batch.attempt).update(
-                changed=batch.changed, place=batch.place, left_out=batch.left_out
-            )
+        more = _chunk(batch, step)
         batch.report(batch.changed, max(total, batch.changed), _message(batch))
     if batch.action == BatchAction.UNDO and batch.undoes is not None:
         since = batch.undoes.changed - batch.changed
         batch.left_out = {"changed since": since} if since > 0 else {}
     return {"message": _message(batch), "left_out": batch.left_out}
+
+
+def _chunk(batch: Batch, step: Callable[[Batch], bool]) -> bool:
+    """One transaction of a batch. PostgreSQL may end it where others lock the same pairs; then it is done again."""
+    so_far = batch.changed, batch.place, dict(batch.left_out)
+    for attempt in range(RETRIES):
+        try:
+            with transaction.atomic():
+                batch.beat()  # cancelled, or another worker's by now: then nothing of this chunk is written
+                more = step(batch)
+                Batch.objects.filter(pk=batch.pk, attempt=batch.attempt).update(
+                    changed=batch.changed, place=batch.place, left_out=batch.left_out
+                )
+            return more
+        except OperationalError as error:
+            batch.changed, batch.place, batch.left_out = so_far
+            if attempt + 1 == RETRIES or not isinstance(error.__cause__, DeadlockDetected):
+                raise
+    raise AssertionError("unreachable")
 
 
 def _total(batch: Batch) -> int:
@@ -213,7 +229,7 @@ def _rule(batch: Batch) -> ApprovalRule:
 
 def _by_rule(batch: Batch) -> bool:
     wanted = rules.matching(_rule(batch)).filter(pk__gt=batch.place).order_by("pk")
-    found = list(wanted.select_for_update(of=("self",)).values_list("pk", flat=True)[:CHUNK])
+    found = list(wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)[:CHUNK])
     if found:
         _decide(batch, found, PairStatus.APPROVED)
         batch.place = found[-1]
@@ -225,7 +241,7 @@ def _chosen(batch: Batch) -> bool:
     if not part:
         return False
     rows = Pair.objects.filter(pk__in=[pk for pk, _ in part], project=batch.project_id).order_by("pk")
-    locked = {pair.pk: pair for pair in rows.select_for_update(of=("self",))}
+    locked = {pair.pk: pair for pair in rows.select_for_update(of=("self",), no_key=True)}
     left, found = Counter(batch.left_out), []
     for pk, version in part:
         pair = locked.get(pk)
@@ -246,7 +262,7 @@ def _chosen(batch: Batch) -> bool:
 
 def _back(batch: Batch) -> bool:
     # A pair that anybody changed since is no longer of the batch.
-    rows = Pair.objects.filter(batch=batch.undoes_id).order_by("pk").select_for_update(of=("self",))
+    rows = Pair.objects.filter(batch=batch.undoes_id).order_by("pk").select_for_update(of=("self",), no_key=True)
     found = list(rows.values_list("pk", "before")[:CHUNK])
     if not found:
         return False

@@ -85,7 +85,7 @@ def propose(item: Item) -> Pair:
     if not annotations:
         raise ValidationError("Nobody has annotated this text yet.")
     summary = summarise(annotations)
-    pair, created = Pair.objects.select_for_update().get_or_create(
+    pair, created = Pair.objects.select_for_update(no_key=True).get_or_create(
         item=item, defaults={"project_id": item.project_id, **summary}
     )
     if pair.status != PairStatus.PROPOSED:
@@ -179,7 +179,7 @@ def refresh(job: PairRefresh) -> dict[str, Any]:
             ids = [item.pk for item in batch]
             complete = [item.pk for item in batch if item.finished and item.finished >= item.overlap]
             made = propose_many(job.project_id, complete)
-            list(Pair.objects.filter(item__in=ids).order_by("pk").select_for_update().values_list("pk"))
+            list(Pair.objects.filter(item__in=ids).order_by("pk").select_for_update(no_key=True).values_list("pk"))
             votes.ask(ids)
             contention.refresh(ids)
             job.last_item, job.proposed = ids[-1], job.proposed + made
@@ -191,7 +191,7 @@ def refresh(job: PairRefresh) -> dict[str, Any]:
 
 def settled(item: Item, *, lock: bool = False) -> bool:
     """Whether a lead has approved or rejected the item's pair. With `lock` the answer stays true in the transaction."""
-    rows = Pair.objects.select_for_update() if lock else Pair.objects.all()
+    rows = Pair.objects.select_for_update(no_key=True) if lock else Pair.objects.all()
     pair = rows.filter(item=item).first()
     return pair is not None and pair.status != PairStatus.PROPOSED
 
@@ -324,7 +324,11 @@ def _log(pair: Pair, user, action: str, before: dict[str, Any]) -> None:
 def _locked(pair: Pair) -> Pair:
     # The item first, as a submit does: settling marks it, and two that lock in different orders wait for ever.
     Item.objects.select_for_update(no_key=True).filter(pk=pair.item_id).first()
-    return Pair.objects.select_for_update(of=("self",)).select_related("project", "item", "settled_by").get(pk=pair.pk)
+    return (
+        Pair.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("project", "item", "settled_by")
+        .get(pk=pair.pk)
+    )
 
 
 def _unchanged(pair: Pair, version: int) -> Pair:
@@ -406,7 +410,7 @@ def keep(user, pk: int, answer: str) -> SendBack:
         SendBack.DoesNotExist: not theirs, or nobody waits for it any more. ValidationError: keyed by `answer`.
     """
     mine = waiting(user).select_related("pair__item", "annotation")
-    Pair.objects.select_for_update().get(pk=mine.values_list("pair_id", flat=True).get(pk=pk))
+    Pair.objects.select_for_update(no_key=True).get(pk=mine.values_list("pair_id", flat=True).get(pk=pk))
     sent = mine.get(pk=pk)
     try:
         sent.answer = clean_reason(answer, "Say why it should stay as it is.")

@@ -151,7 +151,7 @@ def _lease(project: Project):
 
 def _held(user, project: Project) -> RewriteVote | None:
     mine = RewriteVote.objects.filter(project=project, voter=user).select_related("rewrite__item")
-    held = mine.select_for_update(of=("self",)).filter(state=VoteState.HELD).first()
+    held = mine.select_for_update(of=("self",), no_key=True).filter(state=VoteState.HELD).first()
     if held is None:
         return None
     item = held.rewrite.item
@@ -168,7 +168,7 @@ def _held(user, project: Project) -> RewriteVote | None:
 def _resume(user, project: Project, wanted: "QuerySet[Rewrite]") -> RewriteVote | None:
     mine = RewriteVote.objects.filter(project=project, voter=user).select_related("rewrite__item")
     for vote in mine.filter(state=VoteState.EXPIRED, rewrite__in=wanted).order_by("pk")[:3]:
-        if wanted.filter(pk=vote.rewrite_id).select_for_update(of=("self",)).exists():
+        if wanted.filter(pk=vote.rewrite_id).select_for_update(of=("self",), no_key=True).exists():
             vote.state, vote.lease_until = VoteState.HELD, _lease(project)
             vote.save(update_fields=["state", "lease_until"])
             return vote
@@ -186,11 +186,11 @@ def _take(user, project: Project, wanted: "QuerySet[Rewrite]") -> RewriteVote | 
     if len(found) < SAMPLE:
         found += list(rows.filter(shuffle__lt=start)[: SAMPLE - len(found)])
     for pk, _ in sorted(found, key=lambda row: row[1]):
-        rewrite = free.filter(pk=pk).select_for_update(skip_locked=True, of=("self",)).first()
+        rewrite = free.filter(pk=pk).select_for_update(skip_locked=True, of=("self",), no_key=True).first()
         if rewrite is not None:
             return _hold(user, project, rewrite)
     # Rows that were locked a moment ago may still be free: wait for one rather than say that nothing is left.
-    rewrite = free.order_by("shuffle").select_for_update(of=("self",)).first() if found else None
+    rewrite = free.order_by("shuffle").select_for_update(of=("self",), no_key=True).first() if found else None
     return _hold(user, project, rewrite) if rewrite is not None else None
 
 
@@ -206,7 +206,7 @@ def expire_leases(project: Project | None = None) -> int:
         late = RewriteVote.objects.filter(state=VoteState.HELD, lease_until__lt=timezone.now())
         if project:
             late = late.filter(project=project)
-        locked = late.select_for_update(skip_locked=True, of=("self",)).order_by("rewrite_id")[:1000]
+        locked = late.select_for_update(skip_locked=True, of=("self",), no_key=True).order_by("rewrite_id")[:1000]
         return RewriteVote.objects.filter(pk__in=[row.pk for row in locked]).update(state=VoteState.EXPIRED)
 
 
@@ -292,8 +292,8 @@ def give(user, pk: int, answers: dict[str, Any], revision: int | None = None) ->
 @transaction.atomic
 def _give(user, pk: int, answers: dict[str, Any], revision: int | None) -> RewriteVote:
     item_id = RewriteVote.objects.of(user).values_list("rewrite__item_id", flat=True).get(pk=pk)
-    pair = Pair.objects.select_for_update().filter(item=item_id).first()
-    vote = RewriteVote.objects.of(user).select_for_update(of=("self",)).get(pk=pk)
+    pair = Pair.objects.select_for_update(no_key=True).filter(item=item_id).first()
+    vote = RewriteVote.objects.of(user).select_for_update(of=("self",), no_key=True).get(pk=pk)
     if vote.state == VoteState.GIVEN and revision is None:
         return vote
     cleaned = clean_answers(answers, complete=True)
@@ -326,7 +326,7 @@ def _give(user, pk: int, answers: dict[str, Any], revision: int | None) -> Rewri
 
 def _room(vote: RewriteVote) -> bool:
     """Whether the rewrite wants another vote, with its row locked so that the answer stays true."""
-    return Rewrite.objects.select_for_update().filter(pk=vote.rewrite_id, taken__lt=F("wanted")).exists()
+    return Rewrite.objects.select_for_update(no_key=True).filter(pk=vote.rewrite_id, taken__lt=F("wanted")).exists()
 
 
 def previous_vote(user, project: Project, before: int | None = None) -> RewriteVote | None:
