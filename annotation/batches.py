@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
-from psycopg.errors import DeadlockDetected
 
 from annotation import contention, events, jobs, pairs, rules, votes
 from annotation.models import (
     ApprovalRule,
     Batch,
     BatchAction,
+    Item,
     Pair,
     PairStatus,
     Project,
@@ -28,7 +28,6 @@ from annotation.models import (
 
 CHUNK = 500  # pairs in one transaction
 MAX_CHOSEN = 10_000
-RETRIES = 5
 AT_ONCE = 100  # so few chosen pairs are decided while the lead waits, without a worker
 
 DECIDE = """
@@ -190,22 +189,14 @@ def run(batch: Batch) -> dict[str, Any]:
 
 
 def _chunk(batch: Batch, step: Callable[[Batch], bool]) -> bool:
-    """One transaction of a batch. PostgreSQL may end it where others lock the same pairs; then it is done again."""
-    so_far = batch.changed, batch.place, dict(batch.left_out)
-    for attempt in range(RETRIES):
-        try:
-            with transaction.atomic():
-                batch.beat()  # cancelled, or another worker's by now: then nothing of this chunk is written
-                more = step(batch)
-                Batch.objects.filter(pk=batch.pk, attempt=batch.attempt).update(
-                    changed=batch.changed, place=batch.place, left_out=batch.left_out
-                )
-            return more
-        except OperationalError as error:
-            batch.changed, batch.place, batch.left_out = so_far
-            if attempt + 1 == RETRIES or not isinstance(error.__cause__, DeadlockDetected):
-                raise
-    raise AssertionError("unreachable")
+    """One transaction of a batch; False when nothing is left."""
+    with transaction.atomic():
+        batch.beat()  # cancelled, or another worker's by now: then nothing of this chunk is written
+        more = step(batch)
+        Batch.objects.filter(pk=batch.pk, attempt=batch.attempt).update(
+            changed=batch.changed, place=batch.place, left_out=batch.left_out
+        )
+    return more
 
 
 def _total(batch: Batch) -> int:
@@ -228,18 +219,29 @@ def _rule(batch: Batch) -> ApprovalRule:
 
 
 def _by_rule(batch: Batch) -> bool:
-    wanted = rules.matching(_rule(batch)).filter(pk__gt=batch.place).order_by("pk")
-    found = list(wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)[:CHUNK])
-    if found:
+    wanted = rules.matching(_rule(batch)).order_by("pk")
+    seen = list(wanted.filter(pk__gt=batch.place).values_list("pk", flat=True)[:CHUNK])
+    _lock_items(seen)
+    # Locked, and looked at again: what changed since a moment ago may not meet the rule any more.
+    locked = wanted.filter(pk__in=seen).select_for_update(of=("self",), no_key=True)
+    if found := list(locked.values_list("pk", flat=True)):
         _decide(batch, found, PairStatus.APPROVED)
-        batch.place = found[-1]
-    return bool(found)
+    if seen:
+        batch.place = seen[-1]
+    return bool(seen)
+
+
+def _lock_items(pair_ids: Sequence[int]) -> None:
+    """Items before pairs, as everything does: settling a pair marks its item."""
+    items = Item.objects.filter(pair__in=pair_ids).order_by("pk")
+    list(items.select_for_update(of=("self",), no_key=True).values_list("pk"))
 
 
 def _chosen(batch: Batch) -> bool:
     part = batch.pairs[batch.place : batch.place + CHUNK]
     if not part:
         return False
+    _lock_items([pk for pk, _ in part])
     rows = Pair.objects.filter(pk__in=[pk for pk, _ in part], project=batch.project_id).order_by("pk")
     locked = {pair.pk: pair for pair in rows.select_for_update(of=("self",), no_key=True)}
     left, found = Counter(batch.left_out), []
@@ -262,10 +264,12 @@ def _chosen(batch: Batch) -> bool:
 
 def _back(batch: Batch) -> bool:
     # A pair that anybody changed since is no longer of the batch.
-    rows = Pair.objects.filter(batch=batch.undoes_id).order_by("pk").select_for_update(of=("self",), no_key=True)
-    found = list(rows.values_list("pk", "before")[:CHUNK])
-    if not found:
+    rows = Pair.objects.filter(batch=batch.undoes_id).order_by("pk")
+    seen = list(rows.values_list("pk", flat=True)[:CHUNK])
+    if not seen:
         return False
+    _lock_items(seen)
+    found = list(rows.filter(pk__in=seen).select_for_update(of=("self",), no_key=True).values_list("pk", "before"))
     ids = [pk for pk, _ in found]
     withdrawn = [sent for _, before in found for sent in (before or {}).get("withdrawn", [])]
     SendBack.objects.filter(pk__in=withdrawn).update(withdrawn_at=None)

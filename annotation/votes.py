@@ -4,7 +4,7 @@ A vote belongs to one exact rewrite of a text that has all its annotations. A re
 votes of its own; the old row keeps those it has. PostgreSQL bounds the votes of a rewrite and keeps authors from
 voting on their own (see annotation/models/votes.py).
 
-Locks are taken in the order pair, vote, rewrite, so that deciding, proposing and voting never wait in a circle.
+Locks are taken in the order item, pair, vote, rewrite, so that deciding, proposing and voting never wait in a circle.
 """
 
 import logging

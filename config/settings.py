@@ -213,6 +213,9 @@ SPECTACULAR_SETTINGS = {
         "ImportStatus": "annotation.models.ImportStatus",
         "ItemKind": "annotation.models.ItemKind",
         "VoteState": "annotation.models.VoteState",
+        "GoldKind": "annotation.gold.KIND_CHOICES",
+        "AssignmentState": "annotation.models.AssignmentState",
+        "RoundState": "annotation.models.RoundState",
         "StudyStatus": "evaluation.models.StudyStatus",
     },
 }
