@@ -5,11 +5,8 @@ class AnnotationConfig(AppConfig):
     name = "annotation"
 
     def ready(self) -> None:
-        from annotation import (
-            dataset_export,
-            endpoints,  # noqa: F401 - registers itself as a source of suggestions
-            export_kinds,
-        )
+        # They register themselves: a kind of export, and a source of suggestions.
+        from annotation import agreement_report, dataset_export, endpoints, export_kinds  # noqa: F401
 
         export_kinds.register_all()
         dataset_export.register_all()

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from annotation import agreement_report, consensus, validators
+from annotation import consensus, validators
 from annotation.exports import ALPACA_INSTRUCTION, CHUNK, Exporter, register
 from annotation.jobs import JobError
 from annotation.models import Annotation, Export, Item, ItemKind, Pair, PairStatus, Project, Role
@@ -408,19 +408,6 @@ def pair_rows(export: Export) -> Iterator[dict[str, Any]]:
         yield values
 
 
-# Agreement
-
-AGREEMENT_FILTERS = ("since", "until", "language")
-AGREEMENT_TYPES = {
-    **dict.fromkeys(("estimate", "low", "high", "standard_error"), "number"),
-    **dict.fromkeys(("texts", "annotations", "texts_left_out", "annotators"), "whole"),
-}
-
-
-def agreement_rows(export: Export) -> Iterator[dict[str, Any]]:
-    return agreement_report.table(export.project, export.filters)
-
-
 READERS = (Role.LEAD, Role.TRAINER)
 TABLES = ("csv", "jsonl", "parquet")
 
@@ -481,19 +468,5 @@ def register_all() -> None:
             clean=lambda project, filters: clean(project, filters, known=pair_filters),
             types=lambda export: types(pair_columns(export)),
             filters=pair_filters,
-        )
-    )
-    register(
-        Exporter(
-            kind="agreement",
-            title="Agreement",
-            formats=TABLES,
-            roles=READERS,
-            columns=lambda export: list(agreement_report.COLUMNS),
-            rows=agreement_rows,
-            count=lambda export: 0,
-            clean=lambda project, filters: clean(project, filters, known=AGREEMENT_FILTERS),
-            types=lambda export: AGREEMENT_TYPES,
-            filters=AGREEMENT_FILTERS,
         )
     )

@@ -18,6 +18,7 @@ NAVIGATION: list[tuple[str, str, frozenset[str]]] = [
     ("Annotate", "annotation:annotate", frozenset({Role.ANNOTATOR})),
     ("Vote", "annotation:votes", frozenset({Role.ANNOTATOR})),
     ("Texts", "annotation:items", frozenset({Role.LEAD})),
+    ("Suggestions", "annotation:suggestions", frozenset({Role.LEAD})),
     ("Pairs", "annotation:pairs", frozenset({Role.LEAD, Role.TRAINER})),
     ("Agreement", "annotation:agreement", frozenset({Role.LEAD, Role.TRAINER})),
 ]

@@ -189,7 +189,6 @@ def test_periods_languages_and_kinds_filter(project, lead):
         ("annotations", {"annotators": "initials"}, "annotators"),
         ("annotations", {"language": ["en"]}, "language"),
         ("annotations", {"status": "approved", "colour": "red"}, "colour"),
-        ("agreement", {"label": {"bias": "high"}}, "label"),
         ("dataset", {"license": "Do what you want"}, "license"),
     ],
 )
@@ -235,7 +234,7 @@ def test_the_card_says_who_annotated_how_and_what_holds(folder):
         "Content warning",
         "slurs",
         "**Bias** (`bias`, ordinal): none, slight, high",
-        "alpha |",
+        "| Bias | Krippendorff’s α | ",
         "2 texts have 2 annotations",
         "`bias_majority`",
         "names are replaced",
