@@ -84,10 +84,8 @@ class Browser:
     def upload(self, path: str, form: dict[str, str], file: Path) -> str:
         """Send a form with one file, streamed; returns where the answer leads."""
         mark = "redress-benchmark-boundary"
-        head = "".join(
-            f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-            for name, value in form.items()
-        )
+        part = f"--{mark}\r\nContent-Disposition: form-data; "
+        head = "".join(f'{part}name="{name}"\r\n\r\n{value}\r\n' for name, value in form.items())
         head += f'{part}name="file"; filename="{file.name}"\r\n'
         head += "Content-Type: text/csv\r\n\r\n"
         tail = f"\r\n--{mark}--\r\n"
