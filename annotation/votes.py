@@ -18,7 +18,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from annotation import validators
+from annotation import validators, wellbeing
 from annotation.models import Annotation, Pair, PairStatus, Project, Rewrite, RewriteVote, VoteState
 
 logger = logging.getLogger(__name__)
@@ -160,6 +160,8 @@ def _resume(user, project: Project) -> RewriteVote | None:
 def _take(user, project: Project) -> RewriteVote | None:
     mine = RewriteVote.objects.filter(voter=user, rewrite=OuterRef("pk"))
     free = open_rewrites(project).exclude(authors__contains=[user.pk]).filter(~Exists(mine))
+    if declined := wellbeing.choices_of(user, project).declined_kinds:
+        free = free.exclude(item__content_kinds__has_any_keys=declined)
     annotated = Annotation.objects.filter(item=OuterRef("item_id"), annotator=user)
     rows = free.order_by("shuffle").annotate(annotated=Exists(annotated)).values_list("pk", "annotated")
     # Everybody starts at a place of their own in the random order, and goes round.

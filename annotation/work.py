@@ -160,7 +160,9 @@ def _held(user, project: Project) -> Assignment | None:
 
 def _resume(user, project: Project, declined: list[str]) -> Assignment | None:
     expired = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.EXPIRED)
-    assignment = expired.filter(item__in=free_for(user, declined)).select_related("item").order_by("id").first()
+    wanted = expired.filter(item__in=free_for(user, declined)).select_related("item").order_by("id")
+    # The assignment is locked before its item, as a submit does.
+    assignment = wanted.select_for_update(of=("self",)).first()
     if assignment is None or not free_for(user).filter(pk=assignment.item_id).select_for_update().exists():
         return None
     assignment.item.project = project
@@ -210,7 +212,9 @@ def give_back(assignments: QuerySet[Assignment], state: AssignmentState) -> int:
 
     An item whose overlap was lowered while it was held may be complete by that; then its pair is proposed.
     """
-    items = list(assignments.order_by("item_id").values_list("item_id", flat=True))
+    wanted = Item.objects.filter(pk__in=assignments.values("item_id")).order_by("pk")
+    # Whoever locks many items locks them in this order, or two would wait for each other for ever.
+    items = list(wanted.select_for_update(no_key=True).values_list("pk", flat=True))
     given = assignments.update(state=state)
     complete = Item.objects.filter(
         pk__in=items, kind=ItemKind.WORK, lowered_to__isnull=False, finished__gt=0, finished__gte=F("overlap")

@@ -172,7 +172,10 @@ def _next(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _next_task(request: HttpRequest, project: Project) -> dict[str, Any]:
-    assignment = work.next_assignment(request.user, project)
+    try:
+        assignment = work.next_assignment(request.user, project)
+    except wellbeing.LimitReached as error:
+        return {"task": None, "limit": error.messages[0]}
     if assignment is None:
         return {"task": None}
     return _assignment_task(request, assignment, assignment.draft or {})
@@ -249,5 +252,8 @@ def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotat
 
 def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
     context = {"project": project, "today": wellbeing.finished_today(request.user, project), **task}
+    if shown := task.get("task"):
+        context["warnings"] = wellbeing.warnings_for(project, shown["item"].content_kinds)
+        context["suggest_pause"] = "annotation" not in shown and wellbeing.pause_suggested(request.user, project)
     template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)

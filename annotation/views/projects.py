@@ -80,6 +80,7 @@ def overview(request: HttpRequest, pk: int) -> HttpResponse:
     }
     if Role.LEAD in held:
         context["people"] = projects.people(project)
+        context["skips"] = projects.skips(project)
         context["imports"] = ItemImport.objects.filter(project=project)[:3]
     if held & {Role.LEAD, Role.TRAINER}:
         pairs = Pair.objects.filter(project=project)
