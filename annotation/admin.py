@@ -18,6 +18,7 @@ from annotation.models import (
     Export,
     Gold,
     GuidelinesVersion,
+    ImportedAnnotation,
     Invitation,
     Item,
     ItemConsensus,
@@ -202,6 +203,14 @@ class ItemImportAdmin(ReadOnlyAdmin):
     list_filter = ("status", "file_format", "created_at")
     list_select_related = ("project", "created_by")
     exclude = ("file",)  # never served by URL
+
+
+@admin.register(ImportedAnnotation)
+class ImportedAnnotationAdmin(ReadOnlyAdmin):
+    list_display = ("annotation", "item_import", "name", "row")
+    search_fields = ("name", "annotation__item__external_id")
+    list_filter = ("item_import__file_format",)
+    list_select_related = ("annotation__item", "annotation__annotator", "item_import")
 
 
 @admin.register(Event)

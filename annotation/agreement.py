@@ -15,6 +15,7 @@ stands for "no data", and none draws from a global random generator.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,8 +82,8 @@ class _Table:
         """Levels in items that can be compared."""
         return int((self.counts[self.comparable].sum(axis=0) > 0).sum())
 
-    def result(self, estimate: float | None, **values) -> Estimate:
-        sizes = {"n_items": self.n_items, "n_ratings": self.n_ratings, "n_single": self.n_single}
+    def result(self, estimate: float | None, **values: Any) -> Estimate:
+        sizes: dict[str, Any] = {"n_items": self.n_items, "n_ratings": self.n_ratings, "n_single": self.n_single}
         return Estimate(estimate=estimate, **sizes, **values)
 
 
@@ -116,6 +117,7 @@ def _texts(count: int) -> str:
 
 ONE_LEVEL = "Everybody chose the same level for every text: without variation, agreement beyond chance is not defined."
 ALL_AGREE = "All annotators agree on every text, so no interval can be given."
+NO_ORDER = "AC2 needs levels that have an order."
 FEW_DIFFER = "Too few texts with differing annotations for an interval."
 
 
@@ -305,20 +307,36 @@ NAMES = {
 }
 
 
+def coefficient(
+    key: str, patterns: ArrayLike, multiplicity: ArrayLike, *, ordinal: bool, seed: Sequence[int], draws: int = DRAWS
+) -> Estimate:
+    """One coefficient of one dimension, by its key in NAMES. Alpha is ordinal where the levels have an order."""
+    match key:
+        case "percent":
+            return percent_agreement(patterns, multiplicity)
+        case "fleiss":
+            return fleiss_kappa(patterns, multiplicity)
+        case "alpha":
+            rng = np.random.default_rng(list(seed))
+            return krippendorff_alpha(patterns, multiplicity, ordinal=ordinal, rng=rng, draws=draws)
+        case "ac1":
+            return gwet_ac(patterns, multiplicity)
+        case "ac2" if ordinal:
+            return gwet_ac(patterns, multiplicity, ordinal=True)
+        case "ac2":
+            return _table(patterns, multiplicity).result(None, reason=NO_ORDER)
+    raise ValueError(f"there is no coefficient {key!r}")
+
+
 def coefficients(
     patterns: ArrayLike, multiplicity: ArrayLike, *, ordinal: bool, seed: Sequence[int], draws: int = DRAWS
 ) -> dict[str, Estimate]:
-    """Every coefficient of one dimension by the keys of NAMES; AC2, which needs an order, for ordinal ones only."""
-    rng = np.random.default_rng(list(seed))
-    found = {
-        "percent": percent_agreement(patterns, multiplicity),
-        "fleiss": fleiss_kappa(patterns, multiplicity),
-        "alpha": krippendorff_alpha(patterns, multiplicity, ordinal=ordinal, rng=rng, draws=draws),
-        "ac1": gwet_ac(patterns, multiplicity),
+    """Every coefficient of one dimension by the keys of NAMES; AC2 only where the levels have an order."""
+    return {
+        key: coefficient(key, patterns, multiplicity, ordinal=ordinal, seed=seed, draws=draws)
+        for key in NAMES
+        if ordinal or key != "ac2"
     }
-    if ordinal:
-        found["ac2"] = gwet_ac(patterns, multiplicity, ordinal=True)
-    return found
 
 
 # Two annotators
@@ -336,7 +354,7 @@ def cohen_kappa(confusion: ArrayLike, *, linear: bool = False, minimum: int = MI
     if table.ndim != 2 or table.shape[0] != table.shape[1]:
         raise ValueError(f"confusion must be square, got shape {table.shape}")
     n = int(table.sum())
-    sizes = {"n_items": n, "n_ratings": 2 * n}
+    sizes: dict[str, Any] = {"n_items": n, "n_ratings": 2 * n}
     if n < minimum:
         few = f"The two have annotated {_texts(n)} in common; at least {minimum} are needed."
         none = "The two have annotated no text in common."
@@ -398,7 +416,7 @@ def span_f1(
         if scores := [score for score in pairs if score is not None]:
             means.append(sum(scores) / len(scores))
             ratings += len(people)
-    sizes = {"n_items": len(means), "n_ratings": ratings, "n_single": single}
+    sizes: dict[str, Any] = {"n_items": len(means), "n_ratings": ratings, "n_single": single}
     if len(means) < minimum:
         few = f"Only {_texts(len(means))} with marks and two or more annotators; at least {minimum} are needed."
         none = "Nobody marked words in a text that two people annotated."

@@ -11,6 +11,7 @@ ACTIONS: dict[str, str] = {
     "project.changed": "changed the settings",
     "guidelines.changed": "wrote new guidelines",
     "member.changed": "changed somebody's roles",
+    "items.imported": "imported a file",
     "pair.approved": "approved a pair",
     "pair.rejected": "rejected a pair",
     "pair.reopened": "opened a pair again",

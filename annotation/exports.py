@@ -142,12 +142,17 @@ def download_name(export: Export) -> str:
 
 # Writing
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+
 
 def spreadsheet_cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe."""
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe.
+
+    So does text that begins like one behind apostrophes of its own: then taking one away gives back every cell.
+    """
     if isinstance(value, (dict, list)):
         value = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(value, str) and value[:1] in FORMULA and value.lstrip("'")[:1] in FORMULA[:-1]:
         return f"'{value}"
     return value
 

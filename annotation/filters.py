@@ -20,6 +20,10 @@ from annotation.models import (
     PairStatus,
     Project,
     Rewrite,
+    Suggestion,
+    SuggestionJob,
+    SuggestionPrompt,
+    SuggestionReport,
 )
 
 
@@ -204,3 +208,30 @@ class ExportFilter(ProjectFilterSet):
     class Meta:
         model = Export
         fields = ["status", "kind"]
+
+
+class SuggestionFilter(ProjectFilterSet):
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+    prompt = django_filters.NumberFilter(field_name="prompt_id", label="Version of the prompt, by id")
+
+    class Meta:
+        model = Suggestion
+        fields = ["status"]
+
+
+class SuggestionPromptFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionPrompt
+        fields: list[str] = []
+
+
+class SuggestionJobFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionJob
+        fields = ["status"]
+
+
+class SuggestionReportFilter(ProjectFilterSet):
+    class Meta:
+        model = SuggestionReport
+        fields = ["status"]

@@ -3,12 +3,23 @@
 from typing import Any
 
 from django import forms
+from django.conf import settings as site
 from django.contrib.auth import get_user_model
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
-from annotation import exports, queueing, wellbeing
+from annotation import exports, queueing, suggesters, suggestion_prompts, wellbeing
 from annotation.filters import label_choices, parse_label
-from annotation.models import MAX_PRIORITY, PairStatus, Project, Role, Scale
+from annotation.models import (
+    MAX_PRIORITY,
+    AnswerFormat,
+    FileFormat,
+    PairStatus,
+    Project,
+    Review,
+    Role,
+    Scale,
+    SuggestionSettings,
+)
 
 
 def show_errors(form: forms.BaseForm, error: ValidationError) -> None:
@@ -180,13 +191,23 @@ class MemberForm(RolesForm):
 
 class ImportForm(forms.Form):
     file = forms.FileField(
-        help_text="CSV (UTF-8, with a header row) or JSON Lines.",
+        help_text="CSV (UTF-8, with a header row), JSON Lines, Parquet, a Hugging Face dataset folder as .zip, or an "
+        "export of Label Studio or doccano.",
         error_messages={"empty": "The file is empty.", "required": "Choose a file."},
         allow_empty_file=True,  # the service says it, for page and API alike
     )
     file_format = forms.ChoiceField(
         label="Format",
-        choices=[("", "By the file's name"), ("csv", "CSV"), ("jsonl", "JSON Lines")],
+        choices=[("", "By the file's name"), *FileFormat.choices],
+        required=False,
+    )
+    review = forms.ChoiceField(
+        label="Show me the columns before anything is imported",
+        choices=[
+            (Review.AUTO, "When somebody annotated the texts, or no column is called text"),
+            (Review.ALWAYS, "Always"),
+            (Review.NEVER, "Never: take the best guess"),
+        ],
         required=False,
     )
     with_pairs = forms.BooleanField(
@@ -308,3 +329,69 @@ class SettleForm(forms.Form):
         return {
             name[len(prefix) :]: self.data[name] for name in self.data if name.startswith(prefix) and self.data[name]
         }
+
+
+class SuggestionSettingsForm(forms.ModelForm):
+    """Source, prompt and limits of a project's suggestions."""
+
+    source = forms.ChoiceField(help_text="Endpoints are defined by an administrator.")
+    with_labels = forms.BooleanField(label="Suggest labels", required=False)
+    with_rewrite = forms.BooleanField(label="Suggest a rewrite", required=False)
+    answer_format = forms.ChoiceField(label="The answer is", choices=AnswerFormat.choices)
+    max_tokens = forms.IntegerField(
+        label="Tokens of an answer, at most", min_value=1, help_text="A longer answer is cut off, and then not used."
+    )
+    template = forms.CharField(
+        label="Prompt",
+        required=False,
+        strip=False,
+        widget=forms.Textarea({"rows": 16, "dir": "auto", "class": "plain"}),
+        help_text="{text} is where the text goes, {dimensions} the dimensions with their levels, {answer} the JSON "
+        "that is asked for. Empty: the usual prompt for this source.",
+    )
+
+    class Meta:
+        model = SuggestionSettings
+        fields = ["is_on", "withheld_percent", "automatic", "rate_per_minute", "budget", "budget_tokens"]
+
+    SECTIONS = (
+        ("Source and prompt", ("source", "with_labels", "with_rewrite", "answer_format", "max_tokens", "template")),
+        ("Showing", ("is_on", "withheld_percent")),
+        ("Limits", ("budget", "budget_tokens", "rate_per_minute", "automatic")),
+    )
+
+    def __init__(self, *args, project: Project, **kwargs) -> None:
+        row = kwargs.get("instance")
+        prompt = row.prompt if row else None
+        self.sources = suggesters.sources_for(project)
+        initial: dict[str, Any] = {"with_labels": True, "with_rewrite": True, "answer_format": AnswerFormat.JSON}
+        initial |= {"max_tokens": 1_000, "template": suggestion_prompts.default_template()}
+        if prompt:
+            names = ("with_labels", "with_rewrite", "answer_format", "max_tokens", "template")
+            initial = {name: getattr(prompt, name) for name in names}
+            initial["source"] = f"{prompt.source_kind}:{prompt.source_id}"
+        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
+        field = self.fields["source"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(f"{source.kind}:{source.id}", source_label(source)) for source in self.sources]
+        self.fields["budget"].label = f"Budget in {site.CURRENCY}"
+        self.fields["budget"].widget = forms.NumberInput({"step": "any", "min": "0"})
+
+    def sections(self) -> list[dict[str, Any]]:
+        return [{"title": title, "fields": [self[name] for name in names]} for title, names in self.SECTIONS]
+
+    def _post_clean(self) -> None:
+        """The rules are the service's; the row is not touched here."""
+
+    def values(self) -> dict[str, Any]:
+        """Arguments of suggestions.change."""
+        values = dict(self.cleaned_data)
+        kind, _, pk = values.pop("source").partition(":")
+        return {"source": (kind, int(pk)), **values}
+
+
+def source_label(source: suggesters.Source) -> str:
+    if source.is_free:
+        return source.name + (", scratch model" if source.is_scratch else "")
+    price = f"{source.input_price.normalize():f} and {source.output_price.normalize():f} {site.CURRENCY}"
+    return f"{source.name}, {price} for a million tokens in and out"

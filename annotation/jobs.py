@@ -45,6 +45,14 @@ class Cancelled(Exception):
     """Someone asked for the job to stop."""
 
 
+class Paused(Exception):
+    """The job goes on when somebody has answered a question. Carries the columns to store with the pause."""
+
+    def __init__(self, status: str, **values: Any) -> None:
+        super().__init__(status)
+        self.status, self.values = status, values
+
+
 class LeaseLost(Exception):
     """Another worker owns this job now, or its row is gone: stop, and write nothing more."""
 
@@ -222,6 +230,8 @@ def execute(queryset: Any, pk: int, work: Callable[[Any], dict[str, Any] | None]
             job.beat()  # cancelled between queueing and now
             results = work(job) or {}
         job.end(JobStatus.FINISHED, **results)
+    except Paused as pause:
+        job.end(pause.status, **pause.values)
     except Cancelled:
         job.end(JobStatus.CANCELLED)
     except PutBack:

@@ -1,7 +1,7 @@
 """Setting up a project: its fields, dimensions, overlap and people."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -44,7 +44,8 @@ RESERVED_KEYS = {
     *("id", "item", "row", "text", "external_id", "source", "language", "target_group", "target_groups"),
     *("metadata", "rewrite", "safe_rewrite", "comment", "spans", "annotator", "status", "disagreement"),
     *("reason", "revision", "active_seconds", "created_at", "updated_at", "settled_by", "settled_at"),
-    *("project", "suggestion_shown", "instruction", "input", "output"),
+    *("project", "suggestion_shown", "instruction", "input", "output", "kind", "content_kinds", "guidelines_version"),
+    *("labels", "split", "annotations", "votes", "imported_from", "imported_values"),
 }
 
 
@@ -436,19 +437,27 @@ def level_counts(project: Project) -> list[dict[str, Any]]:
     return found
 
 
-def people(project: Project) -> list[dict[str, Any]]:
+def people_counts(project: Project) -> list[tuple[int, int]]:
+    """(id, annotations) of everybody who has annotated something, members or not."""
+    done = Annotation.objects.filter(project=project)
+    return sorted(done.order_by().values_list("annotator").annotate(n=Count("pk")))
+
+
+def people(project: Project, counts: Iterable[Sequence[int]] | None = None) -> list[dict[str, Any]]:
     """Members by name, with their roles and how much they have annotated. For leads only.
 
     How often somebody skipped is not told: a skip costs nothing. See `skips`.
+
+    Args:
+        counts: what `people_counts` returned; None counts now.
     """
     members: dict[int, dict[str, Any]] = {}
     for row in Membership.objects.filter(project=project).select_related("user__invitation__invited_by"):
         member = members.setdefault(row.user_id, {"user": row.user, "roles": [], "annotations": 0})
         member["roles"].append(row.role)
-    done = Annotation.objects.filter(project=project)
-    for person, count in done.order_by().values_list("annotator").annotate(n=Count("pk")):
+    for person, annotations in people_counts(project) if counts is None else counts:
         if person in members:
-            members[person]["annotations"] = count
+            members[person]["annotations"] = annotations
     return list(members.values())
 
 

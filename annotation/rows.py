@@ -9,6 +9,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
@@ -165,15 +166,11 @@ class Reader:
         names = [name.strip() for name in cells]
         names = [name.lower() if name.lower() in self.known else name for name in names]
         names = [name or f"column_{position}" for position, name in enumerate(names, 1)]
-        found = ", ".join(name[:40] for name in names[:20]) + (" …" if len(names) > 20 else "")
         for name in self.required:
             if name not in names:
-                hint = ""
-                if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-                    hint = " The columns are not separated by commas; save the file with commas."
-                raise Unreadable(f"There is no column {name!r}. The header has: {found}.{hint}")
+                raise Unreadable(no_column(name, names))
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise Unreadable(f"The header names {twice[0][:40]!r} twice. The header has: {found}.")
+            raise Unreadable(f"The header names {twice[0][:40]!r} twice. The header has: {_some(names)}.")
         if len(names) > MAX_COLUMNS:
             raise Unreadable(f"The header has {len(names)} columns; the limit is {MAX_COLUMNS}.")
         return names
@@ -211,6 +208,23 @@ class Reader:
         }
 
 
+def _some(names: list[str]) -> str:
+    return ", ".join(name[:40] for name in names[:20]) + (" …" if len(names) > 20 else "")
+
+
+def no_column(name: str, names: list[str]) -> str:
+    """What to say of a file that lacks a column."""
+    hint = ""
+    if not_commas(names):
+        hint = " The columns are not separated by commas; save the file with commas."
+    return f"There is no column {name!r}. The header has: {_some(names)}.{hint}"
+
+
+def not_commas(names: list[str]) -> bool:
+    """Whether a CSV's header looks like one with other separators."""
+    return len(names) == 1 and any(mark in names[0] for mark in ";\t|")
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON value")
 
@@ -223,6 +237,14 @@ def _broken_quoting(row: int, problem: str) -> str:
     else:
         why = f"the quotes are broken ({problem})"
     return f"Row {row:,}: {why}. Inside a quoted cell, write each quote twice. Nothing was imported."
+
+
+NEUTRALISED = re.compile(r"^'+[=+\-@\t\r]")
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell of one of our own CSV files without the apostrophe that keeps spreadsheets from running it."""
+    return value[1:] if isinstance(value, str) and NEUTRALISED.match(value) else value
 
 
 def storable(text: str, length: int) -> str:

@@ -34,6 +34,13 @@ def default_template(*, with_labels: bool = True, with_rewrite: bool = True) -> 
     return (LABELS_TEMPLATE if with_labels else "") + (REWRITE_TEMPLATE if with_rewrite else "") + END_TEMPLATE
 
 
+DEFAULTS = {
+    default_template(with_labels=with_labels, with_rewrite=with_rewrite)
+    for with_labels in (True, False)
+    for with_rewrite in (True, False)
+}
+
+
 def check_template(template: str, *, answer_format: str, with_labels: bool) -> None:
     """Raise ValidationError unless the template can make a prompt."""
     validators.check_storable(template, "The prompt template")

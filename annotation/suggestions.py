@@ -33,6 +33,7 @@ from annotation.models import (
     Suggestion,
     SuggestionJob,
     SuggestionPrompt,
+    SuggestionReport,
     SuggestionScope,
     SuggestionSettings,
     SuggestionStatus,
@@ -109,6 +110,20 @@ def change(project: Project, user, *, source: tuple[str, int] | None = None, **v
     return row
 
 
+def draft_prompt(project: Project, user, *, source: tuple[str, int] | None = None, **values: Any) -> SuggestionPrompt:
+    """The prompt that `change` would use, checked and not saved.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    before = settings_of(project)
+    errors: dict[str, Any] = {}
+    prompt = _prompt(project, user, before.prompt if before else None, source, values, errors)
+    if errors:
+        raise ValidationError(errors)
+    return prompt
+
+
 def _prompt(
     project: Project,
     user,
@@ -133,7 +148,9 @@ def _prompt(
         }.items()
     }
     template = validators.normalise_text(str(values.pop("template", before.template if before else "")))
-    wanted["template"] = template if template.strip() else default_template(found, **wanted)
+    # One that nobody changed follows the source and what is asked for.
+    unchanged = not template.strip() or template in suggestion_prompts.DEFAULTS
+    wanted["template"] = default_template(found, **wanted) if unchanged else template
     wanted |= {"source_kind": kind, "source_id": pk, "source_name": found.name}
     wanted["dimensions"] = dimensions_now(project.pk)
     if wanted["answer_format"] == AnswerFormat.TEXT and wanted["with_labels"]:
@@ -208,8 +225,11 @@ def spent(project_id: int) -> tuple[Decimal, int]:
     return sums["money"] or Decimal(0), sums["tokens"] or 0
 
 
-def start(project: Project, user, scope: str = SuggestionScope.MISSING) -> SuggestionJob:
+def start(project: Project, user, scope: str = SuggestionScope.MISSING, *, by_itself: bool = False) -> SuggestionJob:
     """Queue a job that asks for suggestions.
+
+    Args:
+        by_itself: nobody asked for it now; the log names the system.
 
     Raises:
         ValidationError: keyed by field where one is at fault.
@@ -238,7 +258,8 @@ def start(project: Project, user, scope: str = SuggestionScope.MISSING) -> Sugge
             job = SuggestionJob.objects.create(
                 project=project, prompt=prompt, scope=scope, created_by=user, up_to_item=newest, message="Waiting"
             )
-            events.record(project, user, "suggestions.started", subject=str(prompt), after={"scope": scope})
+            actor = None if by_itself else user
+            events.record(project, actor, "suggestions.started", subject=str(prompt), after={"scope": scope})
             job.queue(tasks.execute_suggestions)
     except IntegrityError:
         raise ValidationError("Suggestions are being asked for already. Wait, or stop that first.") from None
@@ -257,7 +278,7 @@ def start_for_new_texts() -> int:
         if not Item.objects.filter(project=row.project_id, pk__gt=last).exists():
             continue
         try:
-            start(row.project, row.prompt.created_by)
+            start(row.project, row.prompt.created_by, by_itself=True)
         except ValidationError:  # used up, or nothing to ask: the page says so to whoever looks
             continue
         started += 1
@@ -515,7 +536,11 @@ def shown(row: Assignment | Annotation, dimensions: Iterable[Dimension]) -> dict
 
 
 def distance(rewrite: str, suggestion: Suggestion | None) -> float | None:
-    """Normalised Levenshtein distance from the suggested rewrite: edits by the longer one's length, 0 to 1."""
+    """Normalised Levenshtein distance from the suggested rewrite: edits by the longer one's length, 0 to 1.
+
+    None where there is no suggested rewrite, or the annotator wrote none.
+    Source: Levenshtein, Soviet Physics Doklady 10 (1966), 707-710, by the rapidfuzz package.
+    """
     if suggestion is None or not suggestion.rewrite or not rewrite.strip():
         return None
     return Levenshtein.normalized_distance(suggestion.rewrite, rewrite.strip())
@@ -539,3 +564,35 @@ def counts(project_id: int) -> dict[str, Any]:
         "input_tokens": sum(row["input"] for row in rows),
         "output_tokens": sum(row["output"] for row in rows),
     }
+
+
+# What they do to people
+
+
+def annotations_with_one(project_id: int, prompt_id: int | None = None) -> QuerySet[Annotation]:
+    """Annotations of texts that had a suggestion, seen or not. A repeat would be the memory of an earlier one."""
+    rows = Annotation.objects.filter(project=project_id, suggestion__isnull=False, kind__in=KINDS)
+    return rows.filter(suggestion__prompt=prompt_id) if prompt_id else rows
+
+
+def start_report(project: Project, user, prompt: SuggestionPrompt | None = None) -> SuggestionReport:
+    """Queue a report on what suggestions do, on all versions of the prompt or on one.
+
+    Raises:
+        ValidationError: one is being computed, or there is nothing to report on.
+    """
+    from annotation import tasks
+
+    if prompt is not None and prompt.project_id != project.pk:
+        raise ValidationError({"prompt": "Choose a version of this project's prompt."})
+    if not annotations_with_one(project.pk, prompt.pk if prompt else None).exists():
+        raise ValidationError("Nobody has annotated a text that has a suggestion yet.")
+    try:
+        with transaction.atomic():
+            report = SuggestionReport.objects.create(
+                project=project, prompt=prompt, seed=secrets.randbits(32), created_by=user, message="Waiting"
+            )
+            report.queue(tasks.execute_suggestion_report)
+    except IntegrityError:
+        raise ValidationError("A report is being computed already. Wait for it.") from None
+    return report

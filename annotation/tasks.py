@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, votes, work
-from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob
+from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, summary, votes, work
+from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob, SuggestionReport
 
 
 @shared_task(name="annotation.execute_import")
@@ -32,6 +32,13 @@ def execute_suggestions(pk: int) -> None:
         jobs.execute(SuggestionJob.objects, pk, suggestions.run)
 
 
+@shared_task(name="annotation.execute_suggestion_report")
+def execute_suggestion_report(pk: int) -> None:
+    from annotation import suggestion_reports  # here, so that web processes load neither scipy nor matplotlib
+
+    jobs.execute(SuggestionReport.objects, pk, suggestion_reports.run)
+
+
 @shared_task(name="annotation.start_suggestions")
 def start_suggestions() -> None:
     suggestions.start_for_new_texts()
@@ -40,6 +47,11 @@ def start_suggestions() -> None:
 @shared_task(name="annotation.execute_consensus")
 def execute_consensus(pk: int) -> None:
     jobs.execute(ConsensusRun.objects, pk, consensus.run)
+
+
+@shared_task(name="annotation.refresh_summary")
+def refresh_summary(project_id: int) -> None:
+    summary.refresh(project_id)
 
 
 @shared_task(name="annotation.requeue_silent_jobs")
@@ -60,5 +72,6 @@ jobs.TASKS.update(
         PairRefresh: execute_pair_refresh,
         ConsensusRun: execute_consensus,
         SuggestionJob: execute_suggestions,
+        SuggestionReport: execute_suggestion_report,
     }
 )

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from annotation.views import adjudication, annotate, items, jobs, pairs, projects, record, votes, wellbeing
+from annotation.views import (
+    adjudication,
+    agreement,
+    annotate,
+    items,
+    jobs,
+    pairs,
+    projects,
+    record,
+    suggestions,
+    votes,
+    wellbeing,
+)
 
 app_name = "annotation"
 urlpatterns = [
@@ -23,6 +35,22 @@ urlpatterns = [
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    # Suggestions
+    path("projects/<int:pk>/suggestions/", suggestions.overview, name="suggestions"),
+    path("projects/<int:pk>/suggestions/settings/", suggestions.edit, name="suggestion-settings"),
+    path("projects/<int:pk>/suggestions/switch/", suggestions.switch, name="suggestion-switch"),
+    path("projects/<int:pk>/suggestions/start/", suggestions.start, name="suggestion-start"),
+    path("projects/<int:pk>/suggestions/answers/", suggestions.answers, name="suggestion-answers"),
+    path("projects/<int:pk>/suggestions/report/", suggestions.report, name="suggestion-report"),
+    path("suggestion-jobs/<int:pk>/progress/", suggestions.job_progress, name="suggestion-job-progress"),
+    path("suggestion-jobs/<int:pk>/cancel/", suggestions.job_cancel, name="suggestion-job-cancel"),
+    path("suggestion-reports/<int:pk>/progress/", suggestions.report_progress, name="suggestion-report-progress"),
+    path("suggestion-reports/<int:pk>/figure.svg", suggestions.report_figure, name="suggestion-report-figure"),
+    # Agreement
+    path("projects/<int:pk>/agreement/", agreement.page, name="agreement"),
+    path("projects/<int:pk>/agreement/pairs/", agreement.pairs, name="agreement-pairs"),
+    path("projects/<int:pk>/agreement/table.<str:ending>", agreement.download, name="agreement-download"),
+    path("projects/<int:pk>/agreement/figures/<slug:name>.svg", agreement.figure, name="agreement-figure"),
     path("projects/<int:pk>/pairs/rules/", adjudication.rules, name="rules"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),

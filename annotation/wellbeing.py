@@ -120,8 +120,9 @@ def is_severe(project: Project) -> Q:
     return condition
 
 
-def _own(user, project: Project):
-    return Annotation.objects.filter(project=project, annotator=user)
+def _own(user, project: Project) -> QuerySet[Annotation]:
+    """What this person annotated here. What came in with an import they have read elsewhere, at another time."""
+    return Annotation.objects.filter(project=project, annotator=user, imported=None)
 
 
 def finished_today(user, project: Project) -> int:
@@ -237,7 +238,7 @@ class Exposure:
 
 def own_exposure(user) -> list[tuple[Project, Exposure]]:
     """What this person has read in each project, by name. For themselves only."""
-    own = Annotation.objects.filter(annotator=user)
+    own = Annotation.objects.filter(annotator=user, imported=None)
     found = _exposures(own, "project_id", Pause.objects.filter(annotator=user))
     projects = Project.objects.filter(pk__in=found).order_by("name", "pk")
     return [(project, found[project.pk]) for project in projects]
@@ -248,7 +249,7 @@ def project_exposure(project: Project) -> tuple[Exposure, list[tuple[Any, Exposu
 
     Pauses are in the sum only: whether somebody rests is their own.
     """
-    rows = Annotation.objects.filter(project=project)
+    rows = Annotation.objects.filter(project=project, imported=None)
     found = _exposures(rows, "annotator_id", Pause.objects.none())
     together = Exposure()
     for exposure in found.values():

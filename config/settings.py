@@ -149,6 +149,7 @@ STORAGES = {
 
 # Uploads larger than this are refused with a sentence. Texts longer than this are rejected row by row.
 MAX_UPLOAD_BYTES = env_int("MAX_UPLOAD_MB", default=500) * 1024 * 1024
+MAX_UNPACKED_BYTES = env_int("MAX_UNPACKED_MB", default=5_000) * 1024 * 1024  # what an uploaded archive may hold
 MAX_TEXT_LENGTH = env_int("MAX_TEXT_LENGTH", default=100_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
@@ -209,6 +210,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {  # several models have a `status`
         "JobStatus": "annotation.jobs.JobStatus",
+        "ImportStatus": "annotation.models.ImportStatus",
         "ItemKind": "annotation.models.ItemKind",
         "StudyStatus": "evaluation.models.StudyStatus",
     },

@@ -17,11 +17,11 @@ from django.urls import URLResolver, get_resolver, reverse
 
 from annotation import jobs, projects, votes, work
 from annotation.jobs import JobStatus
-from annotation.models import Export, ItemImport, Pair, Rewrite, Role
+from annotation.models import Export, ItemImport, Pair, Rewrite, Role, SuggestionReport
 from evaluation import reports, studies
 from evaluation.models import Generation, OutputImport, Report
 from tests.evaluation.factories import make_study, rate_everything
-from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
+from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, SuggestionFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training.models import RunMetric
 
@@ -81,6 +81,20 @@ PAGES: dict[str, Rule] = {
     "annotation:pairs": page(READERS, "project"),
     "annotation:pair": page(READERS, "pair"),
     "POST annotation:pair": page({LEAD}, "pair"),
+    "annotation:suggestions": page({LEAD}, "project"),
+    "annotation:suggestion-settings": page({LEAD}, "project"),
+    "annotation:suggestion-switch": page({LEAD}, "project"),
+    "annotation:suggestion-start": page({LEAD}, "project"),
+    "annotation:suggestion-answers": page({LEAD}, "project"),
+    "annotation:suggestion-report": page({LEAD}, "project"),
+    "annotation:suggestion-job-progress": page({LEAD}, "suggestion-job"),
+    "annotation:suggestion-job-cancel": page({LEAD}, "suggestion-job"),
+    "annotation:suggestion-report-progress": page({LEAD}, "suggestion-report"),
+    "annotation:suggestion-report-figure": page({LEAD}, "suggestion-report"),
+    "annotation:agreement": page(READERS, "project"),
+    "annotation:agreement-pairs": page(READERS, "project"),
+    "annotation:agreement-download": page(READERS, "project", ending="csv"),
+    "annotation:agreement-figure": page(READERS, "project", name="drift"),
     "annotation:rules": page(READERS, "project"),
     "annotation:imports": page({LEAD}, "project"),
     "annotation:import": page({LEAD}, "import"),
@@ -174,6 +188,8 @@ API: dict[str, Rule] = {
     "PUT project-detail": api({LEAD}, "project"),
     "PATCH project-detail": api({LEAD}, "project"),
     "GET project-progress": api(MEMBERS, "project"),
+    "GET project-agreement": api(READERS, "project"),
+    "GET project-agreement-pairs": api(READERS, "project"),
     "GET project-target-groups": api(MEMBERS, "project"),
     "GET project-members": api({LEAD}, "project"),
     "POST project-members": api({LEAD}, "project"),
@@ -195,10 +211,26 @@ API: dict[str, Rule] = {
     "POST pair-approve": api({LEAD}, "pair"),
     "POST pair-reject": api({LEAD}, "pair"),
     "POST pair-reopen": api({LEAD}, "pair"),
+    "GET suggestion-settings-detail": api({LEAD}, "project", project_id="project"),
+    "PATCH suggestion-settings-detail": api({LEAD}, "project", project_id="project"),
+    "GET suggestion-settings-sources": api({LEAD}, "project", project_id="project"),
+    "GET suggestion-settings-preview": api({LEAD}, "project", project_id="project"),
+    "GET suggestion-list": api(EVERYBODY),
+    "GET suggestion-detail": api({LEAD}, "suggestion"),
+    "GET suggestion-prompt-list": api(EVERYBODY),
+    "GET suggestion-prompt-detail": api({LEAD}, "suggestion-prompt"),
+    "GET suggestion-job-list": api(EVERYBODY),
+    "POST suggestion-job-list": api({LEAD}, body=with_project()),
+    "GET suggestion-job-detail": api({LEAD}, "suggestion-job"),
+    "POST suggestion-job-cancel": api({LEAD}, "suggestion-job"),
+    "GET suggestion-report-list": api(EVERYBODY),
+    "POST suggestion-report-list": api({LEAD}, body=with_project()),
+    "GET suggestion-report-detail": api({LEAD}, "suggestion-report"),
     "GET import-list": api(EVERYBODY),
     "POST import-list": api({LEAD}, body=with_file("text\nhello\n")),
     "GET import-detail": api({LEAD}, "import"),
     "POST import-cancel": api({LEAD}, "import"),
+    "POST import-confirm": api({LEAD}, "import"),
     "GET import-rejected": api({LEAD}, "import"),
     "GET export-list": api(EVERYBODY),
     "POST export-list": api(READERS, body=with_project(kind="pairs", file_format="csv")),
@@ -332,6 +364,12 @@ def world(settings, tmp_path):
     made["finished-assignment"], made["item"] = finished, finished.item
     made["pair"] = Pair.objects.get(item=finished.item)
     made["assignment"] = work.next_assignment(people[ANNOTATOR], project)
+    suggestion = SuggestionFactory(item=finished.item)
+    made["suggestion"], made["suggestion-prompt"] = suggestion, suggestion.prompt
+    made["suggestion-job"] = suggestion.job
+    made["suggestion-report"] = SuggestionReport.objects.create(
+        project=project, created_by=people[LEAD], seed=1, figure="<svg/>", status=JobStatus.CANCELLED
+    )
     made["rewrite"] = Rewrite.objects.create(project=project, item=made["item"], text="Kinder still.", wanted=2)
     made["vote"] = votes.next_vote(people[ANNOTATOR], project)
     file = ContentFile(b"text\nhello\n", name="texts.csv")

@@ -5,13 +5,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
-from rest_framework.parsers import MultiPartParser
+from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.response import Response
 
 from annotation import access, exports, imports
 from annotation.access import ScopedAPI
 from annotation.filters import ExportFilter, ImportFilter
-from annotation.models import Export, ItemImport, RejectedRow, Role
+from annotation.models import Export, FileFormat, ItemImport, RejectedRow, Review, Role
 from annotation.views.jobs import download
 
 STATE = [
@@ -32,7 +32,11 @@ STATE = [
 class ImportSerializer(serializers.ModelSerializer):
     class Meta:
         model = ItemImport
-        fields = [*STATE, "file_name", "file_format", "with_pairs", "imported", "proposed", "rejected"]
+        fields = [
+            *STATE,
+            *("file_name", "file_format", "with_pairs", "review", "inspection", "mapping"),
+            *("imported", "annotations", "proposed", "rejected", "findings"),
+        ]
         read_only_fields = fields
 
 
@@ -40,10 +44,25 @@ class NewImportSerializer(serializers.Serializer):
     project = serializers.IntegerField()
     file = serializers.FileField(allow_empty_file=True)
     file_format = serializers.ChoiceField(
-        choices=["csv", "jsonl"], required=False, help_text="By the file's name when missing."
+        choices=FileFormat.choices, required=False, help_text="By the file's name when missing."
     )
     with_pairs = serializers.BooleanField(
         default=True, help_text="Import rewrites and labels as proposed pairs; otherwise leave them out."
+    )
+    review = serializers.ChoiceField(
+        choices=Review.choices,
+        default=Review.AUTO,
+        help_text="When to pause and ask what the columns mean. With a mapping, auto does not pause.",
+    )
+    mapping = serializers.JSONField(
+        required=False,
+        help_text='What becomes of the columns, as in {"columns": {"comment": "text"}}; see the formats.',
+    )
+
+
+class MappingSerializer(serializers.Serializer):
+    mapping = serializers.JSONField(
+        default=dict, help_text="What differs from the guess in `inspection`; see the formats."
     )
 
 
@@ -69,8 +88,19 @@ class ImportViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin,
         serializer.is_valid(raise_exception=True)
         values = dict(serializer.validated_data)
         project = access.project_for(request.user, values.pop("project"), Role.LEAD)
-        job = imports.upload(project, request.user, values.pop("file"), **values)
+        chosen = values.pop("mapping", None)
+        job = imports.upload(project, request.user, values.pop("file"), chosen=chosen, **values)
         return Response(ImportSerializer(job).data, status=201)
+
+    @extend_schema(request=MappingSerializer, responses=ImportSerializer)
+    @action(detail=True, methods=["post"], parser_classes=[JSONParser])
+    def confirm(self, request, pk=None):
+        """Answer a paused import: the guess holds for whatever the mapping does not name."""
+        job = self.get_object()
+        serializer = MappingSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        imports.confirm(job, serializer.validated_data["mapping"])
+        return Response(ImportSerializer(job).data)
 
     @extend_schema(request=None, responses=ImportSerializer)
     @action(detail=True, methods=["post"])

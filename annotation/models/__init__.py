@@ -3,7 +3,16 @@
 from annotation.models.adjudication import PairRefresh
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
-from annotation.models.files import Export, ItemImport, RejectedRow, upload_path
+from annotation.models.files import (
+    Export,
+    FileFormat,
+    ImportedAnnotation,
+    ImportStatus,
+    ItemImport,
+    RejectedRow,
+    Review,
+    upload_path,
+)
 from annotation.models.gold import (
     Control,
     ControlPlan,
@@ -41,6 +50,7 @@ from annotation.models.suggestions import (
     SuggestionSettings,
     SuggestionStatus,
 )
+from annotation.models.summaries import ProjectSummary
 from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.wellbeing import AnnotatorChoices, Pause
 from annotation.models.work import (
@@ -70,8 +80,11 @@ __all__ = [
     "Endpoint",
     "Event",
     "Export",
+    "FileFormat",
     "Gold",
     "GuidelinesVersion",
+    "ImportStatus",
+    "ImportedAnnotation",
     "Invitation",
     "Item",
     "ItemConsensus",
@@ -88,10 +101,12 @@ __all__ = [
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "ProjectSummary",
     "QualitySettings",
     "QueuePlace",
     "RejectedRow",
     "Reservation",
+    "Review",
     "Rewrite",
     "RewriteVote",
     "Role",

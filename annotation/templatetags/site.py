@@ -19,7 +19,9 @@ NAVIGATION: list[tuple[str, str, frozenset[str]]] = [
     ("My work", "annotation:mine", frozenset({Role.ANNOTATOR})),
     ("Vote", "annotation:votes", frozenset({Role.ANNOTATOR})),
     ("Texts", "annotation:items", frozenset({Role.LEAD})),
+    ("Suggestions", "annotation:suggestions", frozenset({Role.LEAD})),
     ("Pairs", "annotation:pairs", frozenset({Role.LEAD, Role.TRAINER})),
+    ("Agreement", "annotation:agreement", frozenset({Role.LEAD, Role.TRAINER})),
 ]
 
 

@@ -14,7 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation import access, exports, imports
 from annotation.forms import ExportForm, ImportForm, show_errors
 from annotation.jobs import Job, JobStatus
-from annotation.models import Export, ItemImport, RejectedRow, Role
+from annotation.mapping_form import MappingForm
+from annotation.models import Export, ItemImport, RejectedRow, Review, Role
 from annotation.pagination import page_by_id
 
 # Imports
@@ -32,6 +33,7 @@ def import_list(request: HttpRequest, pk: int) -> HttpResponse:
                 form.cleaned_data["file"],
                 file_format=form.cleaned_data["file_format"],
                 with_pairs=form.cleaned_data["with_pairs"],
+                review=form.cleaned_data["review"] or Review.AUTO,
             )
         except ValidationError as error:
             show_errors(form, error)
@@ -52,17 +54,31 @@ def _import(request: HttpRequest, pk: int) -> ItemImport:
 
 
 @never_cache
-@require_GET
 def import_page(request: HttpRequest, pk: int) -> HttpResponse:
-    """How an import stands, what it brought, and every row it left out."""
+    """How an import stands, what it brought, and every row it left out; while it is paused, what its columns mean."""
     job = _import(request, pk)
+    form = None
+    if job.is_paused and job.inspection:
+        form = MappingForm(request.POST or None, job=job)
+        if request.method == "POST" and form.is_valid():
+            try:
+                imports.confirm(job, form.mapping())
+            except ValidationError as error:
+                show_errors(form, error)
+            else:
+                return redirect(job)
+    elif request.method == "POST":
+        messages.info(request, "This import does not wait for an answer any more.")
+        return redirect(job)
     context = {
         "project": job.project,
         "job": job,
+        "form": form,
+        "findings": imports.findings_in_words(job),
         "progress_url": reverse("annotation:import-progress", args=[pk]),
         "page": page_by_id(job.rejected_rows.all(), request.GET.get("after"), size=100),
     }
-    return render(request, "annotation/import.html", context)
+    return render(request, "annotation/import.html", context, status=422 if form and form.errors else 200)
 
 
 @never_cache

@@ -15,6 +15,7 @@ from annotation.models import (
     ConsensusRun,
     Endpoint,
     Export,
+    ImportedAnnotation,
     ItemImport,
     Membership,
     Pause,
@@ -50,6 +51,7 @@ def fill():
     AnnotationRevision.objects.create(annotation=annotation, number=1, content={}, created_at=annotation.created_at)
     job = ItemImport.objects.create(project=project, created_by=user, file_name="a", file_format="csv")
     RejectedRow.objects.create(item_import=job, row=2, reason="Empty.")
+    ImportedAnnotation.objects.create(annotation=annotation, item_import=job, row=2, name="<script>alert(1)</script>")
     Export.objects.create(project=project, created_by=user, kind="pairs", file_format="csv")
     projects.change(project, by=user, guidelines="Be fair.")
     projects.add_member(project, f"p{project.pk}@example.org", [Role.TRAINER], invited_by=user)

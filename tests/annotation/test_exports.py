@@ -12,7 +12,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation import exports, imports, jobs
+from annotation import exports, imports, jobs, rows
 from annotation.models import Annotation, Assignment, Export, ItemImport, PairStatus, Role
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 
@@ -126,6 +126,7 @@ def test_no_cell_begins_like_a_formula(text):
     cell = exports.spreadsheet_cell(text)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     assert cell in (text, f"'{text}")
+    assert rows.plain_cell(cell) == text
 
 
 def test_numbers_stay_numbers():

@@ -133,6 +133,35 @@ def test_annotators_see_their_own_annotations_alone(project):
     assert api.send("get", "annotations/")[1]["results"] == []
 
 
+def test_an_import_of_annotations_is_confirmed_or_sent_with_its_mapping(api, project):
+    content = b"body,annotator,bias\nThey lie.,ada,high\n"
+
+    def send(**values):
+        file = SimpleUploadedFile("past.csv", content)
+        return api.post("/api/imports/", {"project": project.pk, "file": file} | values)
+
+    made = send().json()
+    jobs.execute(ItemImport.objects, made["id"], imports.run)
+    _, job = api.send("get", f"imports/{made['id']}/")
+    assert (job["status"], job["inspection"]["guess"]["columns"]["body"]) == ("paused", "text")
+    status, errors = api.send("post", f"imports/{made['id']}/confirm/", {"mapping": {"columns": {"bias": "label:x"}}})
+    assert status == 400 and "there is no target 'label:x'" in errors["mapping"][0]
+    status, job = api.send("post", f"imports/{made['id']}/confirm/", {"mapping": {}})
+    assert (status, job["status"]) == (200, "queued")
+    assert api.send("post", f"imports/{made['id']}/confirm/", {"mapping": {}})[0] == 400
+    jobs.execute(ItemImport.objects, made["id"], imports.run)
+    _, job = api.send("get", f"imports/{made['id']}/")
+    assert (job["status"], job["annotations"], job["findings"]["people"][0]["name"]) == ("finished", 1, "ada")
+    made = send(mapping=json.dumps({"columns": {"annotator": "metadata", "bias": "drop"}}))
+    assert made.status_code == 201, made.json()
+    jobs.execute(ItemImport.objects, made.json()["id"], imports.run)
+    _, job = api.send("get", f"imports/{made.json()['id']}/")
+    assert (job["status"], job["imported"], job["annotations"]) == ("finished", 1, 0)
+    assert send(mapping="[1").status_code == 400
+    assert send(mapping='{"columns": []}').json() == {"mapping": ["`columns` must be an object."]}
+    assert send(file_format="exe").status_code == 400 and send(review="sometimes").status_code == 400
+
+
 def test_an_import_is_uploaded_watched_and_its_rejected_rows_read(api, project):
     file = SimpleUploadedFile("texts.csv", b"text,safe_rewrite\nfirst,Kinder.\n,\n")
     answer = api.post("/api/imports/", {"project": project.pk, "file": file, "with_pairs": "false"})

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotation import imports, jobs, pairs, projects, work
-from annotation.models import Export, Item, ItemImport, Pair, PairStatus, Project, RejectedRow, Role
+from annotation.models import Annotation, Export, Item, ItemImport, Pair, PairStatus, Project, RejectedRow, Role
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -264,6 +264,47 @@ def test_an_upload_that_cannot_be_taken_is_refused_at_once(client, project, sett
     answer = upload(client, project, content, name)
     assert (answer.status_code, words in html.unescape(answer.content.decode())) == (422, True)
     assert not ItemImport.objects.exists()
+
+
+PAST = (
+    b"id,body,annotator,offensive,<b>topic\n"
+    b"1,They lie.,ada,2,work\n1,They lie.,7,x,work\n2,Fine.,ada,0,<script>alert(1)</script>\n"
+)
+
+
+def test_a_file_with_annotations_shows_its_columns_and_imports_when_they_are_confirmed(client, project):
+    member = MembershipFactory(project=project, user=UserFactory(username="ada")).user
+    upload(client, project, PAST, "past.csv")
+    job = ItemImport.objects.get()
+    jobs.execute(ItemImport.objects, job.pk, imports.run)
+    text = page(client, "import", job.pk)
+    assert "Waits for you" in text and "hx-get" not in text and "Stop</button>" in text
+    assert "&lt;b&gt;topic" in text and "<script>alert" not in text
+    form = {
+        **{"column-0": "external_id", "column-1": "text", "column-2": "annotator", "column-3": "label:toxicity"},
+        **{"column-4": "metadata", "person-0": "ada", "person-1": "", "incomplete": "take"},
+    }
+    answer = client.post(url("import", job.pk), form)  # its values were not shown before
+    assert "say which level each of its values means" in answer.content.decode()
+    assert not project.items.exists()
+    shown = {"shown-3": "label:toxicity", "value-3-0": "severe", "value-3-1": "", "value-3-2": "none"}
+    bad = client.post(url("import", job.pk), form | shown | {"column-4": "text"})
+    assert bad.status_code == 422 and "cannot both be" in html.unescape(bad.content.decode())
+    assert client.post(url("import", job.pk), form | shown | {"column-4": "nonsense"}).status_code == 422
+    answer = client.post(url("import", job.pk), form | shown)
+    assert answer.url == url("import", job.pk)
+    jobs.execute(ItemImport.objects, job.pk, imports.run)
+    assert [one.labels for one in Annotation.objects.filter(annotator=member).order_by("pk")] == [
+        {"toxicity": "severe"},
+        {"toxicity": "none"},
+    ]
+    text = html.unescape(page(client, "import", job.pk))
+    assert "2 texts imported, 3 annotations by 2 annotators, 0 rows rejected." in text
+    assert "3 annotations without a label for every dimension." in text
+    assert "Values of offensive that are no level, kept beside the annotations: “x” (1)." in text
+    assert Annotation.objects.get(labels={}).imported.values["offensive"] == "x"
+    again = client.post(url("import", job.pk), form | shown, follow=True).content.decode()
+    assert "does not wait for an answer" in again
 
 
 def test_a_waiting_import_can_be_stopped(client, project):
