@@ -68,7 +68,7 @@ def refresh(project_id: int) -> ProjectSummary:
 
 
 def count(project: Project) -> dict[str, Any]:
-    """JSON-ready: progress, levels, people ([id, annotations] each), skips by all together, pairs by status, agreement."""
+    """JSON-ready: progress, levels, people ([id, annotations] each), skips of all, pairs by status, and agreement."""
     statuses = dict(Pair.objects.filter(project=project).order_by().values_list("status").annotate(n=Count("pk")))
     return {
         "progress": projects.progress([project.pk]).get(project.pk, projects.NO_PROGRESS),

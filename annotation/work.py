@@ -131,6 +131,8 @@ def next_assignment(user, project: Project) -> Assignment | None:
                 wellbeing.check_limit(user, project, choices)
                 declined = choices.declined_kinds
                 if assignment := _resume(user, project, declined) or _take(user, project, declined):
+                    # Another tab may have finished a text meanwhile; from now on nobody but this one holds anything.
+                    wellbeing.check_limit(user, project, choices)
                     return assignment
         except IntegrityError:  # the same person in another tab was faster: use what they hold
             logger.info("%s asked for two items at once in project %s", user.pk, project.pk)
