@@ -76,7 +76,7 @@ def _take_up(user, pk: int) -> Assignment:
         project = assignment.item.project
         practice.check_passed(user, project)
         wellbeing.check_limit(user, project, wellbeing.choices_of(user, project))
-        Item.objects.select_for_update().get(pk=assignment.item_id)
+        Item.objects.select_for_update(no_key=True).get(pk=assignment.item_id)
         if reason := why_not(user, assignment):
             raise ValidationError(reason)
         assignment.state = AssignmentState.HELD

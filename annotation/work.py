@@ -165,7 +165,7 @@ def _resume(user, project: Project, declined: list[str]) -> Assignment | None:
     wanted = expired.filter(item__in=free_for(user, declined)).select_related("item").order_by("id")
     # The assignment is locked before its item, as a submit does.
     assignment = wanted.select_for_update(of=("self",)).first()
-    if assignment is None or not free_for(user).filter(pk=assignment.item_id).select_for_update().exists():
+    if assignment is None or not free_for(user).filter(pk=assignment.item_id).select_for_update(no_key=True).exists():
         return None
     assignment.item.project = project
     assignment.state, assignment.lease_until = AssignmentState.HELD, _lease(project)
@@ -308,7 +308,7 @@ def _submit(user, pk: int, content: dict[str, Any], base: drafts.Base) -> Annota
 
 def _check_late(user, item: Item) -> None:
     """Raise NoLongerYours unless what comes after the lease has ended can still count. The item stays locked."""
-    locked = Item.objects.select_for_update().get(pk=item.pk)
+    locked = Item.objects.select_for_update(no_key=True).get(pk=item.pk)
     if locked.settled:
         raise NoLongerYours("the lead has settled this text")
     if locked.reserved and not Reservation.objects.filter(item=item, user=user).exists():

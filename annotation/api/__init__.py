@@ -1,8 +1,8 @@
 """REST routes of the annotation application."""
 
-from annotation.api import items, jobs, pairs, projects, record, suggestions, votes, wellbeing, work
+from annotation.api import items, jobs, pairs, projects, quality, record, suggestions, votes, wellbeing, work
 
 
 def register(router) -> None:
-    for part in (projects, record, items, pairs, jobs, work, suggestions, votes, wellbeing):
+    for part in (projects, quality, record, items, pairs, jobs, work, suggestions, votes, wellbeing):
         part.register(router)

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from annotation import access, groups, projects, validators
 from annotation.api.agreement import AgreementActions
+from annotation.api.quality import ProjectQuality
 from annotation.api.wellbeing import WellbeingActions
 from annotation.models import Dimension, Project, Role
 
@@ -115,6 +116,7 @@ USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
 
 class ProjectViewSet(
+    ProjectQuality,
     WellbeingActions,
     AgreementActions,
     mixins.ListModelMixin,
