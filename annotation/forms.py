@@ -12,6 +12,7 @@ from annotation.filters import label_choices, parse_label
 from annotation.models import (
     MAX_PRIORITY,
     AnswerFormat,
+    ApprovalRule,
     FileFormat,
     PairStatus,
     Project,
@@ -277,6 +278,9 @@ class SettleForm(forms.Form):
     chosen = forms.IntegerField(required=False, widget=forms.HiddenInput)
     rewrite = forms.CharField(strip=False, required=False)
     reason = forms.CharField(required=False)
+    annotation = forms.IntegerField(required=False)
+    sent_reason = forms.CharField(required=False)
+    more = forms.IntegerField(required=False)
 
     def labels(self) -> dict[str, str]:
         """The levels chosen; dimensions left undecided are absent."""
@@ -284,6 +288,29 @@ class SettleForm(forms.Form):
         return {
             name[len(prefix) :]: self.data[name] for name in self.data if name.startswith(prefix) and self.data[name]
         }
+
+
+class RuleForm(forms.ModelForm):
+    """An approval rule. The dimensions are checkboxes; the rest is as the model says."""
+
+    dimensions = forms.MultipleChoiceField(
+        label="They agree on",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="With none chosen, labels are not asked about; undecided ones stay undecided.",
+    )
+
+    class Meta:
+        model = ApprovalRule
+        fields = list(ApprovalRule.CONDITIONS)
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        choices = self.instance.project.dimensions.values_list("key", "name")
+        self.fields["dimensions"].choices = list(choices)  # type: ignore[attr-defined]
+
+    def _post_clean(self) -> None:
+        """The rules are checked where the API's are: annotation.rules.check."""
 
 
 class SuggestionSettingsForm(forms.ModelForm):
