@@ -276,6 +276,7 @@ def content_fields(
 
 
 def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
-    context = {"project": project, "today": wellbeing.finished_today(request.user, project), **task}
+    today = wellbeing.finished_today(request.user, project)
+    context = {"project": project, "today": today, "goal": project.daily_limit, **task}
     template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)
