@@ -6,4 +6,7 @@ class AnnotationConfig(AppConfig):
 
     def ready(self) -> None:
         # They register themselves: a kind of export, and a source of suggestions.
-        from annotation import agreement_report, endpoints  # noqa: F401
+        from annotation import agreement_report, dataset_export, endpoints, export_kinds  # noqa: F401
+
+        export_kinds.register_all()
+        dataset_export.register_all()

@@ -493,7 +493,7 @@ def test_a_trainer_reads_pairs_and_settles_none(client, project):
 
 
 def test_an_export_is_asked_for_in_a_form(client, project):
-    form = {"what": "pairs:alpaca", "status": "approved", "label": "bias:high"}
+    form = {"kind": "pairs", "file_format": "alpaca", "status": "approved", "label": "bias:high"}
     answer = client.post(url("exports", project.pk), form)
     job = Export.objects.get()
     assert answer.url == url("export", job.pk)
@@ -503,7 +503,7 @@ def test_an_export_is_asked_for_in_a_form(client, project):
         {"status": "approved", "label": {"bias": "high"}},
     )
     assert "bias: high" in page(client, "export", job.pk)
-    assert client.post(url("exports", project.pk), {"what": "secrets:csv"}).status_code == 422
+    assert client.post(url("exports", project.pk), {"kind": "secrets", "file_format": "csv"}).status_code == 422
 
 
 # Who may open what, and what it costs
