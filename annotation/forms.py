@@ -254,7 +254,10 @@ class SettleForm(forms.Form):
 class SuggestionSettingsForm(forms.ModelForm):
     """Source, prompt and limits of a project's suggestions."""
 
-    source = forms.ChoiceField(help_text="Endpoints are defined by an administrator.")
+    source = forms.ChoiceField(
+        help_text="Endpoints are defined by an administrator. A run of this project answers with the rewrite alone, to "
+        "the prompt it was trained with: choose that below, and leave the prompt empty."
+    )
     with_labels = forms.BooleanField(label="Suggest labels", required=False)
     with_rewrite = forms.BooleanField(label="Suggest a rewrite", required=False)
     answer_format = forms.ChoiceField(label="The answer is", choices=AnswerFormat.choices)

@@ -94,10 +94,9 @@ def change(project: Project, user, *, source: tuple[str, int] | None = None, **v
         row.full_clean(exclude=["project", "prompt", "seed"])
     except ValidationError as error:
         errors |= error.error_dict
-    if not errors:
-        found = suggesters.source_of(project.pk, prompt.source_kind, prompt.source_id)
-        if found and not found.is_free and row.budget is None and row.budget_tokens is None:
-            errors["budget"] = "This source costs money. Give a budget in money or in tokens."
+    found = suggesters.source_of(project.pk, prompt.source_kind, prompt.source_id)
+    if found and not found.is_free and row.budget is None and row.budget_tokens is None:
+        errors["budget"] = "This source costs money. Give a budget in money or in tokens."
     if errors:
         raise ValidationError(errors)
     if prompt.pk is None:
@@ -487,7 +486,7 @@ def summary(job: SuggestionJob, asking: Asking) -> str:
 
 
 def money_text(amount: Decimal) -> str:
-    return f"{amount:.4f}".rstrip("0").rstrip(".") + f" {site.CURRENCY}"
+    return f"{amount:.6f}".rstrip("0").rstrip(".") + f" {site.CURRENCY}"
 
 
 # Showing
@@ -533,6 +532,11 @@ def shown(row: Assignment | Annotation, dimensions: Iterable[Dimension]) -> dict
     levels = {dimension.key: dimension.levels for dimension in dimensions}
     labels = {key: level for key, level in suggestion.labels.items() if level in levels.get(key, ())}
     return {"labels": labels, "rewrite": suggestion.rewrite, "spans": suggestion.spans}
+
+
+def closeness(text: str, rewrite: str) -> float:
+    """How much of a text a rewrite keeps: 1 less the normalised Levenshtein distance over words."""
+    return Levenshtein.normalized_similarity(text.split(), rewrite.split())
 
 
 def distance(rewrite: str, suggestion: Suggestion | None) -> float | None:

@@ -222,6 +222,8 @@ def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotat
         suggestion["named_labels"] = [(d.name, suggested[d.key]) for d in dimensions if d.key in suggested]
         suggestion["labels_json"] = json.dumps(suggested)
         suggestion["spans_json"] = json.dumps(suggestion["spans"])
+        # Marks on nearly every word would hide what is proposed.
+        suggestion["is_close"] = suggestions.closeness(row.item.text, suggestion["rewrite"]) > 0.35
     return {
         "suggestion": suggestion,
         "dimensions": [

@@ -74,7 +74,7 @@ def test_a_lead_sets_up_previews_and_changes(client, project, lead):
     assert (row.withheld_percent, row.budget, row.rate_per_minute, row.automatic) == (25, Decimal("2.5"), 30, False)
     assert (row.prompt.number, row.prompt.max_tokens, row.prompt.created_by) == (1, 800, lead)
     page = client.get(url("suggestions", project)).content.decode()
-    assert "25 % of the texts" in page and "2.5 USD" in page and "version 1" in page
+    assert "all but 25 %, drawn at random" in page and "2.5 USD" in page and "version 1" in page
     assert client.get(settings_url).content.decode().count("selected") >= 1
 
 
@@ -89,6 +89,7 @@ def test_a_lead_sets_up_previews_and_changes(client, project, lead):
         ({"max_tokens": "99999"}, "at most 32,000 tokens"),
         ({"answer_format": "text"}, "holds no labels"),
         ({"rate_per_minute": "x"}, "Enter a whole number"),
+        ({"template": "nowhere", "budget": ""}, "Give a budget in money or in tokens"),
     ],
 )
 def test_a_form_that_makes_no_sense_comes_back_with_everything_typed(client, project, values, sentence):
