@@ -12,10 +12,10 @@ from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from annotation import agreement, agreement_data
+from annotation import agreement, agreement_data, exports
 from annotation.agreement import Estimate
 from annotation.agreement_data import Filters, Patterns
-from annotation.models import Dimension, Project, Scale
+from annotation.models import Dimension, Project, Role, Scale
 
 SEED = 7  # of every random draw; the methods paragraph names it
 # What a random draw is for. Each has its own generator, so that adding one does not change the others.
@@ -200,7 +200,8 @@ def pairs(project: Project, filters: Filters, dimension: Dimension) -> dict[str,
     At most MAX_PAIRS of them; `more` says how many there are besides.
     """
     linear = dimension.scale == Scale.ORDINAL and len(dimension.levels) > 2
-    rows, more = [], 0
+    rows: list[dict[str, Any]] = []
+    more = 0
     for pair in agreement_data.all_pairs(project, filters, dimension):
         if len(rows) >= MAX_PAIRS:
             more += 1
@@ -271,3 +272,17 @@ def _row(dimension: str, scale: str, one: dict[str, Any], common: dict[str, Any]
 def table(project: Project, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The agreement table's rows, with COLUMNS, of the annotations that `filters` (clean_filters) name."""
     return rows(build(project, agreement_data.clean_filters(project, filters)))
+
+
+exports.register(
+    exports.Exporter(
+        kind="agreement",
+        title="Agreement table",
+        formats=("csv", "jsonl"),
+        roles=(Role.LEAD, Role.TRAINER),
+        columns=lambda export: COLUMNS,
+        rows=lambda export: table(export.project, export.filters),
+        count=lambda export: 0,  # a few rows; how many is known once they are computed
+        clean=lambda project, filters: agreement_data.clean_filters(project, filters).given(),
+    )
+)

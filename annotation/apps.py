@@ -5,4 +5,5 @@ class AnnotationConfig(AppConfig):
     name = "annotation"
 
     def ready(self) -> None:
-        from annotation import endpoints  # noqa: F401 - registers itself as a source of suggestions
+        # They register themselves: a kind of export, and a source of suggestions.
+        from annotation import agreement_report, endpoints  # noqa: F401

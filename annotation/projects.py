@@ -1,7 +1,7 @@
 """Setting up a project: its fields, dimensions, overlap and people."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -9,7 +9,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, Count, F, Q, Sum, Value, When
 from django.db.models.functions import Greatest, Least
 from django.urls import reverse
 from django.utils.encoding import force_bytes
@@ -411,17 +411,25 @@ def level_counts(project: Project) -> list[dict[str, Any]]:
     return found
 
 
-def people(project: Project) -> list[dict[str, Any]]:
-    """Members by name, with their roles and how much they have annotated. For leads only."""
+def people_counts(project: Project) -> list[tuple[int, int, int]]:
+    """(id, annotations, skipped) of everybody who has annotated or skipped something, members or not."""
+    done = Annotation.objects.filter(project=project)
+    skipped = Assignment.objects.filter(project=project, state=AssignmentState.SKIPPED)
+    numbers = [dict(rows.order_by().values_list("annotator").annotate(n=Count("pk"))) for rows in (done, skipped)]
+    return [(pk, numbers[0].get(pk, 0), numbers[1].get(pk, 0)) for pk in sorted({*numbers[0], *numbers[1]})]
+
+
+def people(project: Project, counts: Iterable[Sequence[int]] | None = None) -> list[dict[str, Any]]:
+    """Members by name, with their roles and how much they have annotated. For leads only.
+
+    Args:
+        counts: what `people_counts` returned; None counts now.
+    """
     members: dict[int, dict[str, Any]] = {}
     for row in Membership.objects.filter(project=project).select_related("user__invitation__invited_by"):
         member = members.setdefault(row.user_id, {"user": row.user, "roles": [], "annotations": 0, "skipped": 0})
         member["roles"].append(row.role)
-    done = Annotation.objects.filter(project=project)
-    skipped = Assignment.objects.filter(project=project, state=AssignmentState.SKIPPED)
-    counts: list[tuple[str, QuerySet]] = [("annotations", done), ("skipped", skipped)]
-    for name, rows in counts:
-        for person, count in rows.order_by().values_list("annotator").annotate(n=Count("pk")):
-            if person in members:
-                members[person][name] = count
+    for person, annotations, skipped in people_counts(project) if counts is None else counts:
+        if person in members:
+            members[person] |= {"annotations": annotations, "skipped": skipped}
     return list(members.values())

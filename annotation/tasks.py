@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, votes, work
+from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, summary, votes, work
 from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob, SuggestionReport
 
 
@@ -47,6 +47,11 @@ def start_suggestions() -> None:
 @shared_task(name="annotation.execute_consensus")
 def execute_consensus(pk: int) -> None:
     jobs.execute(ConsensusRun.objects, pk, consensus.run)
+
+
+@shared_task(name="annotation.refresh_summary")
+def refresh_summary(project_id: int) -> None:
+    summary.refresh(project_id)
 
 
 @shared_task(name="annotation.requeue_silent_jobs")

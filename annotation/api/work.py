@@ -7,7 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from annotation import access, drafts, suggestions, work
-from annotation.models import Annotation, Assignment, AssignmentState, Item, Role
+from annotation.models import Annotation, Assignment, Item, Role
 
 
 class TaskItemSerializer(serializers.ModelSerializer):
@@ -92,7 +92,7 @@ class ConflictSerializer(serializers.Serializer):
     detail = serializers.CharField()
     version = serializers.IntegerField(help_text="The draft's version.")
     saved_at = serializers.DateTimeField(allow_null=True)
-    state = serializers.ChoiceField(choices=AssignmentState.choices)
+    state = serializers.CharField(help_text="Of the assignment: held, finished, skipped or expired.")
     annotation = serializers.IntegerField(allow_null=True, help_text="Of a finished text: its annotation.")
     revision = serializers.IntegerField(allow_null=True)
     content = ContentSerializer(allow_null=True)

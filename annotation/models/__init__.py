@@ -50,6 +50,7 @@ from annotation.models.suggestions import (
     SuggestionSettings,
     SuggestionStatus,
 )
+from annotation.models.summaries import ProjectSummary
 from annotation.models.votes import Rewrite, RewriteVote, VoteState
 from annotation.models.wellbeing import AnnotatorChoices, Pause
 from annotation.models.work import (
@@ -100,6 +101,7 @@ __all__ = [
     "Project",
     "ProjectQuerySet",
     "ProjectScopedQuerySet",
+    "ProjectSummary",
     "QualitySettings",
     "QueuePlace",
     "RejectedRow",

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, home, projects
+from annotation import access, home, pairs, projects, summary
 from annotation.forms import (
     DimensionFormSet,
     MemberForm,
@@ -30,6 +30,8 @@ from annotation.models import (
     default_dimensions,
 )
 from annotation.pagination import page_by_id
+
+CONTESTED = 5  # texts that split annotators most, on the overview
 
 
 @require_GET
@@ -71,22 +73,28 @@ def overview(request: HttpRequest, pk: int) -> HttpResponse:
     held = access.require(request.user, pk, *Role.values)
     context: dict[str, Any] = {
         "project": project,
-        "progress": with_percent(projects.progress([pk], for_annotators=not held & {Role.LEAD, Role.TRAINER}).get(pk)),
-        # Counts of open texts would tell annotators what others chose.
-        "dimensions": projects.level_counts(project) if held & {Role.LEAD, Role.TRAINER} else [],
         "is_lead": Role.LEAD in held,
         "is_trainer": Role.TRAINER in held,
         "is_annotator": Role.ANNOTATOR in held,
     }
+    if not held & {Role.LEAD, Role.TRAINER}:
+        # Counts of open texts would tell annotators what others chose.
+        context["progress"] = with_percent(projects.progress([pk], for_annotators=True).get(pk))
+        return render(request, "annotation/project.html", context)
+    figures, counted_at = summary.of(project)
+    proposed = pairs.in_order(Pair.objects.filter(project=project, disagreement__gt=0), PairStatus.PROPOSED)
+    context |= {
+        "progress": with_percent(figures["progress"]),
+        "dimensions": figures["levels"],
+        "agreement": figures["agreement"],
+        "counted_at": counted_at,
+        "contested": proposed.select_related("item")[:CONTESTED],
+        "pairs": [(status, label, figures["pairs"][status]) for status, label in PairStatus.choices],
+        "exports": Export.objects.filter(project=project)[:3],
+    }
     if Role.LEAD in held:
-        context["people"] = projects.people(project)
+        context["people"] = projects.people(project, figures["people"])
         context["imports"] = ItemImport.objects.filter(project=project)[:3]
-    if held & {Role.LEAD, Role.TRAINER}:
-        pairs = Pair.objects.filter(project=project)
-        context["pairs"] = [
-            (status, label, pairs.filter(status=status).count()) for status, label in PairStatus.choices
-        ]
-        context["exports"] = Export.objects.filter(project=project)[:3]
     return render(request, "annotation/project.html", context)
 
 

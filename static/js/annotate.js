@@ -33,10 +33,12 @@
       });
       this.text = this.marks.text;
       this.marks.set(JSON.parse(form.elements.spans.value));
-      this.groups = JSON.parse(form.elements.target_groups.value);
+      this.groups = new Redress.Groups({
+        entry: $("group-entry"), chips: $("groups"), names: JSON.parse(form.elements.target_groups.value),
+        change: (names) => this.setGroups(names),
+      });
       this.labels = this.get("labels");
       this.showFirstOpen();
-      this.showGroups();
       this.showDiff();
       this.listen();
       if (this.locked) return;
@@ -54,7 +56,7 @@
         return Object.fromEntries(chosen.map((input) => [input.name.slice(6), input.value]));
       }
       if (field === "spans") return this.marks.get();
-      if (field === "target_groups") return [...this.groups];
+      if (field === "target_groups") return [...this.groups.names];
       return (field === "rewrite" ? this.rewrite : this.form.elements.comment).value;
     }
 
@@ -63,7 +65,7 @@
         for (const input of this.form.querySelectorAll("fieldset.dimension input")) input.checked = value[input.name.slice(6)] === input.value;
         this.labels = { ...value };
       } else if (field === "spans") this.marks.set(value);
-      else if (field === "target_groups") { this.groups = [...value]; this.showGroups(); }
+      else if (field === "target_groups") this.groups.set(value);
       else if (field === "rewrite") { this.rewrite.value = value; this.showDiff(); }
       else {
         this.form.elements.comment.value = value;
@@ -141,11 +143,6 @@
         Object.assign(event.detail.parameters, { spans: this.form.elements.spans.value,
           target_groups: this.form.elements.target_groups.value, active_seconds: String(this.seconds) });
       });
-      $("group-entry")?.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" || event.key === ",") { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); this.addGroup(); } }
-        if (event.key === "Backspace" && !event.target.value && this.groups.length) this.setGroups(this.groups.slice(0, -1));
-      });
-      $("group-entry")?.addEventListener("blur", () => this.addGroup());
       $("drop-changes")?.addEventListener("click", (event) => {
         this.changeAll(JSON.parse(this.form.dataset.submitted));
         event.target.closest(".note").remove();
@@ -194,34 +191,6 @@
         this.moveDimension(1);
         say(`${name}: ${input.value}. Next: ${this.dimensions[this.current].querySelector("legend").textContent.trim()}`);
       } else say(`${name}: ${input.value}`);
-    }
-
-    // Target groups
-
-    addGroup() {
-      const entry = $("group-entry");
-      const group = entry.value.trim().replace(/,$/, "");
-      entry.value = "";
-      if (group && !this.groups.includes(group)) this.setGroups([...this.groups, group]);
-    }
-
-    showGroups() {
-      $("groups").replaceChildren(...this.groups.map((group) => {
-        const chip = document.createElement("button");
-        chip.type = "button";
-        chip.className = "badge live";
-        chip.disabled = this.locked;
-        const label = document.createElement("bdi");
-        label.textContent = group;
-        chip.append(label, this.locked ? "" : " ×");
-        chip.setAttribute("aria-label", `Remove the group ${group}`);
-        chip.addEventListener("click", () => {
-          this.setGroups(this.groups.filter((g) => g !== group));
-          say(`Group removed: ${group}`);
-          $("group-entry").focus();
-        });
-        return chip;
-      }));
     }
 
     // Rewrite
@@ -332,6 +301,7 @@
     const form = $("annotation");
     task = form ? new Task(form) : null;
     showBlur();
+    renewGuidelines();
     document.dispatchEvent(new CustomEvent("redress:task", { detail: task }));
   }
 
@@ -345,6 +315,50 @@
     store.set("redress-blur", document.body.classList.contains("blurred") ? "no" : "yes");
     showBlur();
     say(document.body.classList.contains("blurred") ? "The text is hidden." : "The text is shown.");
+  }
+
+  // The guidelines stay open beside the text, from page to page, until they are closed.
+  const panel = () => $("guidelines");
+  const panelKey = (what) => `redress-guidelines-${what}-${panel().dataset.project}`;
+
+  function showGuidelines() {
+    const box = panel();
+    if (!box) return;
+    box.hidden = store.get(panelKey("open")) !== "yes";
+    if (!box.hidden) store.set(panelKey("seen"), box.dataset.version);
+    const seen = store.get(panelKey("seen"));
+    $("guidelines-new").hidden = !seen || seen === box.dataset.version;
+    $("toggle-guidelines").setAttribute("aria-expanded", String(!box.hidden));
+  }
+
+  function toggleGuidelines() {
+    if (!panel()) { say("This project has no guidelines."); return; }
+    store.set(panelKey("open"), panel().hidden ? "yes" : "no");
+    const inside = panel().contains(document.activeElement);
+    showGuidelines();
+    if (panel().hidden && inside) $("toggle-guidelines").focus();
+    say(panel().hidden ? "The guidelines are closed." : "The guidelines are open beside the text. Shift and g goes there.");
+  }
+
+  function readGuidelines() {
+    if (!panel()) return;
+    if (panel().hidden) toggleGuidelines();
+    $("guidelines-text").focus();
+  }
+
+  // The lead wrote a new version while somebody works.
+  async function renewGuidelines() {
+    const box = panel();
+    if (!box || !task || task.form.dataset.guidelines === box.dataset.version) return;
+    try {
+      const answer = await fetch(task.form.dataset.nextUrl, { credentials: "same-origin", redirect: "manual" });
+      if (!answer.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("guidelines");
+      if (!fresh) return;
+      box.replaceWith(fresh);
+      showGuidelines();
+      say(`The guidelines have changed: version ${fresh.dataset.version}.`);
+    } catch { /* with the next text */ }
   }
 
   const marks = (run) => (event) => { if (task) run(task.marks, event); };
@@ -381,11 +395,15 @@
     { section: GOING, keys: ["ArrowLeft"], repeat: false, help: "back to your last text; again for the one before", run: () => keys.press("back") },
     { section: GOING, keys: ["ArrowRight"], repeat: false, help: "forward again, up to the current text", run: () => keys.press("forward") },
     { section: GOING, keys: ["h"], help: "hide or show the text", run: toggleBlur },
-    { section: GOING, keys: ["g"], help: "guidelines", run: () => keys.open("guidelines") },
+    { section: GOING, keys: ["g"], help: "open or close the guidelines beside the text", run: toggleGuidelines },
+    { section: GOING, keys: ["Shift+g"], help: "go to the guidelines, to read and scroll", run: readGuidelines },
     { section: GOING, keys: ["?"], help: "this sheet", run: () => keys.open("help") },
   );
 
-  document.addEventListener("click", (event) => { if (event.target.closest("#hide")) toggleBlur(); });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("#hide")) toggleBlur();
+    if (event.target.closest("#toggle-guidelines, #close-guidelines")) toggleGuidelines();
+  });
 
   // On a touch screen a selection grows by its handles, so marking waits for the button.
   document.addEventListener("selectionchange", () => {
@@ -404,5 +422,5 @@
     document.querySelector("#task [data-focus]")?.focus({ preventScroll: true });
     if (alert) alert.scrollIntoView({ block: "start" }); else window.scrollTo(0, 0);
   });
-  document.addEventListener("DOMContentLoaded", start);
+  document.addEventListener("DOMContentLoaded", () => { showGuidelines(); start(); });
 })();

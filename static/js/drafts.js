@@ -136,9 +136,13 @@
       this.failures += 1;
       const signedOut = answer && (answer.type === "opaqueredirect" || answer.status === 403);
       this.state(signedOut ? "kept on this computer; you are signed out: sign in again in another tab" : OFFLINE, true);
-      const wait = RETRY[Math.min(this.failures, RETRY.length) - 1] * 1000;
+      if (signedOut && this.versioned) this.checkLater();
+      else this.later(RETRY[Math.min(this.failures, RETRY.length) - 1] * 1000);
+    }
+
+    checkLater() {
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => (signedOut ? this.check() : this.save()), wait);
+      this.timer = setTimeout(() => this.check(), RETRY[1] * 1000);
     }
 
     async saved(answer, content) {
@@ -160,9 +164,9 @@
       let facts;
       try {
         const answer = await fetch(this.url, { credentials: "same-origin", redirect: "manual" });
-        if (!answer.ok) { if (this.dirty) this.later(RETRY.at(-1) * 1000); return; }
+        if (!answer.ok) { if (this.dirty) this.checkLater(); return; } // signed out still
         facts = await answer.json();
-      } catch { if (this.dirty) this.later(RETRY[0] * 1000); return; }
+      } catch { if (this.dirty) this.later(RETRY[1] * 1000); return; }
       if (current !== this || this.sent) return;
       renewTokens(facts.csrf);
       const moved = facts.revision !== this.revision || (facts.version > this.version && facts.writer !== WRITER);

@@ -1,4 +1,5 @@
-// What every page needs: say when the server is away, and ask before what cannot be undone.
+// What every page needs: say when the server is away, ask before what cannot be undone, and let the keyboard scroll what
+// is wider or longer than its place.
 (() => {
   "use strict";
   const Redress = (window.Redress ??= {});
@@ -21,6 +22,22 @@
   });
   document.addEventListener("htmx:afterSwap", () => { const b = banner(); if (b) b.hidden = true; });
   document.addEventListener("focusin", (event) => { if (event.target.matches("[data-select]")) event.target.select(); });
+  function reachScrollers() {
+    for (const box of document.querySelectorAll(".scroll, pre, .errorlist")) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
+      if (scrolls === box.hasAttribute("data-scrolls") || (scrolls && box.hasAttribute("tabindex"))) continue;
+      box.toggleAttribute("data-scrolls", scrolls);
+      if (scrolls) box.setAttribute("tabindex", "0"); else box.removeAttribute("tabindex");
+      if (box.matches("div")) {
+        const title = box.closest("section, article, figure")?.querySelector("h2, h3, figcaption")?.textContent.trim();
+        if (scrolls) { box.setAttribute("role", "group"); box.setAttribute("aria-label", `${title ?? "Table"}, can be scrolled`); }
+        else { box.removeAttribute("role"); box.removeAttribute("aria-label"); }
+      }
+    }
+  }
+  for (const name of ["DOMContentLoaded", "htmx:afterSettle"]) document.addEventListener(name, reachScrollers);
+  window.addEventListener("resize", reachScrollers);
+  window.addEventListener("load", reachScrollers);
   document.addEventListener("submit", (event) => {
     const question = event.submitter?.dataset.confirm || event.target.dataset.confirm;
     if (question && !window.confirm(question)) event.preventDefault();

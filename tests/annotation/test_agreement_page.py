@@ -15,9 +15,19 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import agreement_data, agreement_report
+from annotation import agreement_data, agreement_report, exports, jobs, pairs, summary, tasks
 from annotation.agreement_data import Filters, clean_filters
-from annotation.models import Annotation, Assignment, AssignmentState, Dimension, Item, ItemKind, Scale
+from annotation.models import (
+    Annotation,
+    Assignment,
+    AssignmentState,
+    Dimension,
+    Export,
+    Item,
+    ItemKind,
+    ProjectSummary,
+    Scale,
+)
 from benchmarks import synthetic
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 
@@ -490,3 +500,89 @@ def test_filters_of_an_export_are_those_of_the_page(filled):
     assert list(rows[0]) and set(rows[0]) == set(agreement_report.COLUMNS)
     with pytest.raises(ValidationError):
         list(agreement_report.table(filled, {"since": "x"}))
+
+
+def test_the_agreement_table_is_an_export(filled, lead, worker_free_exports):
+    export = exports.create(filled, lead, kind="agreement", file_format="csv", filters={"language": "fr", "label": ""})
+    assert export.filters == {"language": "fr"}
+    jobs.execute(Export.objects, export.pk, exports.run)
+    export.refresh_from_db()
+    assert export.status == "finished" and export.rows == 21
+    rows = list(csv.DictReader(io.StringIO(export.file.read().decode())))
+    assert list(rows[0]) == agreement_report.COLUMNS and rows[0]["language"] == "fr"
+    with pytest.raises(ValidationError):
+        exports.create(filled, lead, kind="agreement", file_format="csv", filters={"since": "soon"})
+
+
+@pytest.fixture
+def worker_free_exports(settings, tmp_path):
+    """Files go to a folder of this test; jobs are executed by the test itself."""
+    settings.MEDIA_ROOT = tmp_path
+
+
+# The overview
+
+
+def overview(client, project) -> str:
+    return client.get(reverse("annotation:project", args=[project.pk])).content.decode()
+
+
+def test_the_overview_shows_agreement_and_what_splits_annotators_most(signed_in, filled):
+    for item in filled.items.all():
+        pairs.propose(item)
+    page = overview(signed_in, filled)
+    alpha = agreement_report.build(filled, Filters())["dimensions"][0]["coefficients"][2]
+    assert f"{alpha['estimate']:.2f}" in page and f"[{alpha['low']:.2f}, {alpha['high']:.2f}]" in page
+    assert "same level for every text" in page  # toxicity
+    split = filled.pairs.filter(disagreement__gt=0)
+    assert split.count() == 9
+    assert sum(pair.get_absolute_url() in page for pair in split) == 5
+    assert "Counted" not in page  # a small project is counted now
+
+
+def test_annotators_see_no_agreement_on_the_overview(client, filled, people):
+    client.force_login(people[0])
+    page = overview(client, filled)
+    assert "Krippendorff" not in page and "split most" not in page and "Labels so far" not in page
+
+
+def test_a_large_projects_overview_is_read_from_a_row_that_a_worker_renews(monkeypatch, signed_in, filled):
+    monkeypatch.setattr(summary, "LARGE", 50)
+    sent = []
+    monkeypatch.setattr(jobs, "send", lambda task, pk: sent.append((task.name, pk)))
+    assert "36</strong> texts" in overview(signed_in, filled)  # counted at the first look, and kept
+    ItemFactory.create_batch(4, project=filled)
+    page = overview(signed_in, filled)
+    assert "36</strong> texts" in page and "Counted 0\xa0minutes ago" in page and not sent
+    ProjectSummary.objects.update(computed_at=timezone.now() - timedelta(minutes=9))
+    assert "Counted 9\xa0minutes ago" in overview(signed_in, filled)
+    overview(signed_in, filled)
+    assert sent == [("annotation.refresh_summary", filled.pk)]  # once, however many look
+    ProjectSummary.objects.update(asked_at=timezone.now() - timedelta(minutes=2))
+    overview(signed_in, filled)
+    assert len(sent) == 2  # the message may have been lost
+    tasks.refresh_summary(filled.pk)
+    assert "40</strong> texts" in overview(signed_in, filled) and len(sent) == 2
+
+
+def test_the_row_says_what_counting_says(monkeypatch, signed_in, filled):
+    small = summary.of(filled)[0]
+    monkeypatch.setattr(summary, "LARGE", 50)
+    summary.of(filled)
+    kept = ProjectSummary.objects.get(project=filled).figures
+    assert kept == json.loads(json.dumps(small))
+    assert kept["people"] == [[person.pk, 36, 0] for person in agreement_data.annotators(filled).order_by("pk")]
+
+
+def test_a_large_projects_overview_does_not_count_its_rows(monkeypatch, signed_in, filled):
+    monkeypatch.setattr(summary, "LARGE", 50)
+    overview(signed_in, filled)
+    with CaptureQueriesContext(connection) as captured:
+        overview(signed_in, filled)
+    counting = [
+        query["sql"]
+        for query in captured
+        if "annotation_annotation" in query["sql"] and "LIMIT 50" not in query["sql"] and "GROUP BY" in query["sql"]
+    ]
+    assert counting == []
+    assert len(captured) <= 20

@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from annotation.models import Annotation, Assignment
@@ -195,3 +196,86 @@ def test_single_keys_can_be_switched_off(annotating):
     press(annotating, "Space")
     assert marked(annotating) == ["Most"]
     assert not Assignment.objects.filter(state="finished").exists()
+
+
+@pytest.fixture
+def groups_so_far(project):
+    """What others have named: neighbours most often."""
+    for names in (["neighbours", "night owls"], ["neighbours"], ["women"]):
+        annotator = MembershipFactory(project=project).user
+        item = ItemFactory(project=project)
+        assignment = Assignment.objects.create(
+            project=project, item=item, annotator=annotator, state="finished", lease_until=timezone.now()
+        )
+        Annotation.objects.create(
+            project=project, item=item, annotator=annotator, assignment=assignment, target_groups=names
+        )
+
+
+def chips(page):
+    return [text.removesuffix(" ×") for text in page.locator("#groups button").all_inner_texts()]
+
+
+def test_target_groups_are_chosen_by_keyboard_from_those_named_so_far_or_typed_freely(annotating, groups_so_far):
+    entry, options = annotating.get_by_role("combobox", name="Who is it about?"), annotating.locator("[role=option]")
+    press(annotating, "t")
+    expect(options).to_have_text(["neighbours", "night owls", "women"])
+    expect(entry).to_have_attribute("aria-expanded", "true")
+    annotating.keyboard.type("n")
+    expect(options).to_have_text(["neighbours", "night owls", "women"])  # those that begin with it first
+    annotating.keyboard.type("i")
+    expect(options).to_have_text(["night owls"])
+    said(annotating, "1 group to choose from")
+    press(annotating, "ArrowDown")
+    expect(entry).to_have_attribute("aria-activedescendant", options.first.get_attribute("id"))
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    press(annotating, "Enter")
+    assert chips(annotating) == ["night owls"]
+    said(annotating, "Group added: night owls")
+    annotating.keyboard.type("early birds")
+    expect(options).to_have_count(0)
+    press(annotating, "Enter")
+    annotating.keyboard.type("wom")
+    expect(options).to_have_text(["women"])
+    press(annotating, "Escape")
+    expect(options).to_have_count(0)
+    assert entry.input_value() == "wom"
+    press(annotating, "ArrowDown")
+    expect(options).to_have_count(1)
+    options.first.click()
+    assert chips(annotating) == ["night owls", "early birds", "women"]
+    press(annotating, "Backspace")
+    said(annotating, "Group removed: women")
+    press(annotating, "Escape", "Escape")
+    expect(entry).not_to_be_focused()
+    expect(annotating.locator("#draft-state")).to_have_text("draft saved")
+    assert Assignment.objects.get(state="held").draft["target_groups"] == ["night owls", "early birds"]
+
+
+def test_the_guidelines_stay_open_beside_the_text_and_say_when_they_changed(annotating, project):
+    press(annotating, "g")
+    expect(annotating.locator("#guidelines")).to_contain_text("Be kind")
+    expect(annotating.locator("#guidelines-title")).to_contain_text("version 1")
+    press(annotating, "1", "2")
+    assert chosen(annotating) == ["none", "mild"]  # the keys go on working
+    annotating.reload()
+    expect(annotating.locator("#guidelines")).to_be_visible()
+    project.guidelines, project.guidelines_version = "# Be kinder", 2
+    project.save()
+    press(annotating, "s")
+    expect(annotating.locator("#guidelines")).to_contain_text("Be kinder")
+    expect(annotating.locator("#guidelines-title")).to_contain_text("version 2")
+    press(annotating, "Shift+G")
+    expect(annotating.locator("#guidelines-text")).to_be_focused()
+    press(annotating, "g")
+    expect(annotating.locator("#guidelines")).to_be_hidden()
+
+
+def test_forward_and_back_go_through_ones_own_work(annotating):
+    press(annotating, "1", "1", "1", "1", "Control+Enter")
+    expect(annotating.locator("#text")).to_have_text("The second text.")
+    press(annotating, "ArrowLeft")
+    expect(annotating.locator("#text")).to_have_text(TEXT)
+    press(annotating, "ArrowRight")
+    expect(annotating.locator("#text")).to_have_text("The second text.")
+    expect(annotating.locator("#today")).to_have_text("1 finished today")
