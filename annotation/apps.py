@@ -5,5 +5,13 @@ class AnnotationConfig(AppConfig):
     name = "annotation"
 
     def ready(self) -> None:
-        # They register themselves: a kind of export, and a source of suggestions.
-        from annotation import agreement_report, endpoints  # noqa: F401
+        from annotation import (
+            agreement_report,  # noqa: F401 - registers its export itself
+            endpoints,
+            exports,
+            suggesters,
+            suggestion_exports,
+        )
+
+        suggesters.register(endpoints.SUGGESTER)
+        exports.register(suggestion_exports.EXPORTER)

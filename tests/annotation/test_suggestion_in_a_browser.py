@@ -4,9 +4,17 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from annotation import suggestions
-from annotation.models import Annotation, Assignment
-from tests.factories import ItemFactory, ProjectFactory, SuggestionFactory, UserFactory, set_up_suggestions
+from annotation import jobs, suggestion_reports, suggestions, work
+from annotation.models import Annotation, Assignment, Role, SuggestionReport
+from tests.factories import (
+    ItemFactory,
+    MembershipFactory,
+    ProjectFactory,
+    SuggestionFactory,
+    UserFactory,
+    set_up_suggestions,
+)
+from tests.test_accessibility import look
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PROPOSED = "Some of them work <b>less</b>."
@@ -24,7 +32,7 @@ def project():
 
 
 def open_page(new_page, project, **options):
-    page = new_page(project.memberships.get().user, **options)
+    page = new_page(project.memberships.get(role=Role.ANNOTATOR).user, **options)
     page.goto(reverse("annotation:annotate", args=[project.pk]))
     expect(page.locator("fieldset.dimension.current")).to_have_count(1)
     return page
@@ -106,3 +114,20 @@ def test_the_page_fits_and_says_what_is_suggested(new_page, project, width):
     assert 'heading "Suggested by a model"' in tree and "high suggested" in tree
     page.keyboard.press("?")
     expect(page.locator("#keys-sheet")).to_contain_text("use the suggested rewrite")
+
+
+def test_no_page_about_suggestions_has_a_serious_violation(new_page, project):
+    annotator = project.memberships.get().user
+    lead = MembershipFactory(project=project, role=Role.LEAD).user
+    labels = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
+    first = work.next_assignment(annotator, project)
+    work.submit(annotator, first.pk, {"labels": labels, "rewrite": "Mine.", "active_seconds": 20})
+    SuggestionFactory(item=ItemFactory(project=project), status="malformed", reason="Not JSON.", answer="Sorry. " * 90)
+    report = suggestions.start_report(project, lead)
+    jobs.execute(SuggestionReport.objects, report.pk, suggestion_reports.run)
+    found = look(open_page(new_page, project))
+    page = new_page(lead)
+    for name in ("suggestions", "suggestion-answers", "suggestion-settings"):
+        page.goto(reverse(f"annotation:{name}", args=[project.pk]))
+        found += look(page)
+    assert found == []
