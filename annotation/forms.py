@@ -293,7 +293,8 @@ class SuggestionSettingsForm(forms.ModelForm):
             names = ("with_labels", "with_rewrite", "answer_format", "max_tokens", "template")
             initial = {name: getattr(prompt, name) for name in names}
             initial["source"] = f"{prompt.source_kind}:{prompt.source_id}"
-        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
+        kwargs["initial"] = initial | kwargs.get("initial", {})
+        super().__init__(*args, **kwargs)
         field = self.fields["source"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(f"{source.kind}:{source.id}", source_label(source)) for source in self.sources]

@@ -65,7 +65,7 @@ def settings_of(project: Project) -> SuggestionSettings | None:
 
 def dimensions_now(project_id: int) -> list[dict[str, Any]]:
     """As a prompt's version keeps them."""
-    return list(Dimension.objects.filter(project=project_id).values("key", "name", "levels"))
+    return [dict(row) for row in Dimension.objects.filter(project=project_id).values("key", "name", "levels")]
 
 
 @transaction.atomic
@@ -288,7 +288,7 @@ class Budget:
     """What may still be spent. Threads that send a request once more ask it too."""
 
     def __init__(self, row: SuggestionSettings) -> None:
-        self.limits = (row.budget, row.budget_tokens)
+        self.money, self.tokens = row.budget, row.budget_tokens
         self.used: tuple[Decimal, int] = spent(row.project_id)
         self.lock = threading.Lock()
 
@@ -296,7 +296,9 @@ class Budget:
         """Set aside what a request can cost at most; False when that is more than is left."""
         with self.lock:
             after = (self.used[0] + money, self.used[1] + tokens)
-            if any(limit is not None and value > limit for value, limit in zip(after, self.limits, strict=True)):
+            if self.money is not None and after[0] > self.money:
+                return False
+            if self.tokens is not None and after[1] > self.tokens:
                 return False
             self.used = after
             return True
