@@ -271,6 +271,11 @@ def latest(project_id: int) -> ConsensusRun | None:
     return ConsensusRun.objects.filter(project=project_id, status=JobStatus.FINISHED).order_by("-pk").first()
 
 
+def annotations_since(run: ConsensusRun) -> int:
+    """How many annotations came after the run began; so many it does not know."""
+    return _annotations(run.project_id).filter(created_at__gt=run.started_at or run.created_at).count()
+
+
 def labels_for(item_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """The consensus of these items: id -> {"labels": {key: level}, "confidence": {key: probability}, "run": id}.
 

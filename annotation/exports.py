@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.utils.text import slugify
 
 from annotation import access, validators
-from annotation.models import Annotation, Export, Pair, PairStatus, Project, Role
+from annotation.models import Annotation, Export, ItemKind, Pair, PairStatus, Project, Role
 
 CHUNK = 2_000  # rows fetched, and written between two reports
 
@@ -207,7 +207,7 @@ def clean_label(project: Project, filters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _annotations(export: Export) -> QuerySet:
-    return _labelled(Annotation.objects.filter(project_id=export.project_id), export)
+    return _labelled(Annotation.objects.filter(project_id=export.project_id, kind=ItemKind.WORK), export)
 
 
 def _annotation_rows(export: Export) -> Iterator[dict[str, Any]]:

@@ -9,13 +9,16 @@ from django_filters import rest_framework as rest_filters
 from annotation.events import ACTIONS
 from annotation.models import (
     Annotation,
+    ConsensusRun,
     Event,
     Export,
+    Gold,
     GuidelinesVersion,
     Item,
     ItemImport,
     Pair,
     PairStatus,
+    PracticeRound,
     Project,
     Rewrite,
     Suggestion,
@@ -192,6 +195,29 @@ class ExportFilter(ProjectFilterSet):
     class Meta:
         model = Export
         fields = ["status", "kind"]
+
+
+class GoldFilter(ProjectFilterSet):
+    kind = django_filters.CharFilter(field_name="item__kind", label="Use")
+    item = django_filters.NumberFilter(field_name="item_id", label="Item")
+
+    class Meta:
+        model = Gold
+        fields: list[str] = []
+
+
+class PracticeRoundFilter(ProjectFilterSet):
+    annotator = django_filters.CharFilter(field_name="annotator__username", label="Username")
+
+    class Meta:
+        model = PracticeRound
+        fields = ["state"]
+
+
+class ConsensusFilter(ProjectFilterSet):
+    class Meta:
+        model = ConsensusRun
+        fields = ["status"]
 
 
 class SuggestionFilter(ProjectFilterSet):

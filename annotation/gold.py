@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from annotation import events, rows, validators
 from annotation.jobs import JobError
-from annotation.models import Assignment, Gold, Item, ItemKind, Pair, PracticeAnswer, Project, QualitySettings
+from annotation.models import Assignment, Event, Gold, Item, ItemKind, Pair, PracticeAnswer, Project, QualitySettings
 
 KINDS = (ItemKind.PRACTICE, ItemKind.GOLD)
+KIND_CHOICES = [(kind.value, kind.label) for kind in KINDS]
 # Everybody fits in: the largest number that the column holds.
 EVERYBODY = 32_767
 MAX_EXPLANATION = 5_000
@@ -83,8 +84,9 @@ def _create(
             copied_from, item = item, copy_of(item, kind=kind, external_id=_new_id(kind), overlap=EVERYBODY)
         else:
             made_in_place = True
-            item.kind, item.overlap = kind, EVERYBODY
-            item.save(update_fields=["kind", "overlap"])
+            item.reservations.all().delete()
+            item.kind, item.overlap, item.extra, item.lowered_to = kind, EVERYBODY, 0, None
+            item.save(update_fields=["kind", "overlap", "extra", "lowered_to"])
     gold = Gold.objects.create(
         project=project, item=item, created_by=user, copied_from=copied_from, made_in_place=made_in_place, **cleaned
     )
@@ -94,17 +96,14 @@ def _create(
     return gold
 
 
+# What describes a text, as against what became of it.
+DESCRIPTION = ("text", "source", "language", "target_group", "metadata", "content_kinds")
+
+
 def copy_of(item: Item, **values: Any) -> Item:
-    """A new item with everything that describes the text, and nothing of what became of it."""
-    copy = Item.objects.get(pk=item.pk)
-    copy.pk, copy._state.adding = None, True
-    copy.taken = copy.finished = copy.priority = copy.extra = 0
-    copy.retired_at, copy.created_at, copy.lowered_to = None, timezone.now(), None
-    copy.reserved = copy.settled = False
-    for name, value in values.items():
-        setattr(copy, name, value)
-    copy.save(force_insert=True)
-    return copy
+    """A new item with the same text and everything that describes it."""
+    described = {name: getattr(item, name) for name in DESCRIPTION}
+    return Item.objects.create(project_id=item.project_id, **described, **values)
 
 
 @transaction.atomic
@@ -171,6 +170,7 @@ def remove(gold: Gold, user) -> bool:
         item.kind, item.overlap, item.retired_at = ItemKind.WORK, gold.project.overlap, None
         item.save(update_fields=["kind", "overlap", "retired_at"])
     else:
+        Event.objects.filter(item=item).update(item=None)  # the log outlives the text
         item.delete()
     return True
 

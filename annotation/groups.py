@@ -19,6 +19,7 @@ class NamedGroup:
 
 def named(project: Project, query: str = "", limit: int = LIMIT) -> list[NamedGroup]:
     """Groups whose name contains `query`, those that begin with it first, the most used first."""
+    query = query.strip().replace("\x00", "").encode(errors="ignore").decode()  # what PostgreSQL can hold
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -30,9 +31,9 @@ def named(project: Project, query: str = "", limit: int = LIMIT) -> list[NamedGr
             ) AS newest, jsonb_array_elements_text(target_groups) AS name
             WHERE strpos(lower(name), lower(%(query)s)) > 0
             GROUP BY name
-            ORDER BY starts_with(lower(name), lower(%(query)s)) DESC, uses DESC, name
+            ORDER BY starts_with(lower(name), lower(%(query)s)) DESC, uses DESC, lower(name), name
             LIMIT %(limit)s
             """,
-            {"project": project.pk, "window": WINDOW, "query": query.strip().replace("\x00", ""), "limit": limit},
+            {"project": project.pk, "window": WINDOW, "query": query, "limit": limit},
         )
         return [NamedGroup(name, uses) for name, uses in cursor.fetchall()]

@@ -29,8 +29,9 @@ NEAR = 0.5  # what a near miss is worth, where the lead says so
 class PracticeNeeded(PreconditionNeeded):
     """This person must pass the project's practice before they get a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, project: Project) -> None:
         super().__init__("Pass the practice round of this project first; then you get texts.", code="practice_needed")
+        self.project = project
 
 
 class NoTriesLeft(PreconditionNeeded):
@@ -52,7 +53,7 @@ def needed(user, project: Project) -> bool:
 def check_passed(user, project: Project) -> None:
     """Raises PracticeNeeded unless this person may have real texts."""
     if needed(user, project):
-        raise PracticeNeeded
+        raise PracticeNeeded(project)
 
 
 # A round

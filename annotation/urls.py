@@ -2,7 +2,20 @@
 
 from django.urls import path
 
-from annotation.views import adjudication, agreement, annotate, items, jobs, pairs, projects, record, suggestions, votes
+from annotation.views import (
+    adjudication,
+    agreement,
+    annotate,
+    items,
+    jobs,
+    pairs,
+    practice,
+    projects,
+    quality,
+    record,
+    suggestions,
+    votes,
+)
 
 app_name = "annotation"
 urlpatterns = [
@@ -51,7 +64,23 @@ urlpatterns = [
     path("exports/<int:pk>/progress/", jobs.export_progress, name="export-progress"),
     path("exports/<int:pk>/cancel/", jobs.export_cancel, name="export-cancel"),
     path("exports/<int:pk>/download/", jobs.export_download, name="export-download"),
+    # How well people judge
+    path("projects/<int:pk>/quality/", quality.overview, name="quality"),
+    path("projects/<int:pk>/quality/mine/", quality.mine, name="own-quality"),
+    path("projects/<int:pk>/quality/settings/", quality.settings, name="quality-settings"),
+    path("projects/<int:pk>/quality/gold/", quality.gold_list, name="gold"),
+    path("projects/<int:pk>/quality/gold/new/", quality.gold_new, name="new-gold"),
+    path("projects/<int:pk>/quality/gold/import/", quality.gold_import, name="import-gold"),
+    path("gold/<int:pk>/", quality.gold_item, name="gold-item"),
+    path("projects/<int:pk>/quality/consensus/", quality.consensus_page, name="consensus"),
+    path("consensus/<int:pk>/progress/", quality.consensus_progress, name="consensus-progress"),
+    path("consensus/<int:pk>/cancel/", quality.consensus_cancel, name="consensus-cancel"),
+    path("projects/<int:pk>/practice/people/<int:user_pk>/", practice.standing, name="practice-standing"),
     # Annotators
+    path("projects/<int:pk>/practice/", practice.page, name="practice"),
+    path("projects/<int:pk>/practice/begin/", practice.begin, name="practice-begin"),
+    path("practice/<int:pk>/draft/", practice.draft, name="practice-draft"),
+    path("practice/<int:pk>/submit/", practice.submit, name="practice-submit"),
     path("projects/<int:pk>/annotate/", annotate.annotate, name="annotate"),
     path("assignments/<int:pk>/draft/", annotate.draft, name="draft"),
     path("assignments/<int:pk>/submit/", annotate.submit, name="submit"),

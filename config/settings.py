@@ -212,6 +212,9 @@ SPECTACULAR_SETTINGS = {
         "JobStatus": "annotation.jobs.JobStatus",
         "ImportStatus": "annotation.models.ImportStatus",
         "ItemKind": "annotation.models.ItemKind",
+        "GoldKind": "annotation.gold.KIND_CHOICES",
+        "AssignmentState": "annotation.models.AssignmentState",
+        "RoundState": "annotation.models.RoundState",
         "StudyStatus": "evaluation.models.StudyStatus",
     },
 }

@@ -15,9 +15,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from annotation import jobs, projects, votes, work
+from annotation import consensus, gold, jobs, practice, projects, votes, work
 from annotation.jobs import JobStatus
-from annotation.models import Export, ItemImport, Pair, Rewrite, Role, SuggestionReport
+from annotation.models import ConsensusRun, Export, ItemImport, Pair, Rewrite, Role, SuggestionReport
 from evaluation import reports, studies
 from evaluation.models import Generation, OutputImport, Report
 from tests.evaluation.factories import make_study, rate_everything
@@ -106,6 +106,21 @@ PAGES: dict[str, Rule] = {
     "annotation:export-progress": page(READERS, "export"),
     "annotation:export-cancel": page(READERS, "export"),
     "annotation:export-download": page(READERS, "export"),
+    "annotation:quality": page({LEAD}, "project"),
+    "annotation:own-quality": page({ANNOTATOR}, "project"),
+    "annotation:quality-settings": page({LEAD}, "project"),
+    "annotation:gold": page({LEAD}, "project"),
+    "annotation:new-gold": page({LEAD}, "project"),
+    "annotation:import-gold": page({LEAD}, "project"),
+    "annotation:gold-item": page({LEAD}, "gold"),
+    "annotation:consensus": page({LEAD}, "project"),
+    "annotation:consensus-progress": page({LEAD}, "consensus"),
+    "annotation:consensus-cancel": page({LEAD}, "consensus"),
+    "annotation:practice-standing": page({LEAD}, "project", user_pk="annotator"),
+    "annotation:practice": page({ANNOTATOR}, "project"),
+    "annotation:practice-begin": page({ANNOTATOR}, "project"),
+    "annotation:practice-draft": page({ANNOTATOR}, "practice-answer"),
+    "annotation:practice-submit": page({ANNOTATOR}, "practice-answer"),
     "annotation:annotate": page({ANNOTATOR}, "project"),
     "annotation:back": page({ANNOTATOR}, "project"),
     "annotation:draft": page({ANNOTATOR}, "assignment"),
@@ -192,6 +207,32 @@ API: dict[str, Rule] = {
     "GET event-detail": api({LEAD}, "event"),
     "GET guidelines-list": api(EVERYBODY),
     "GET guidelines-detail": api(MEMBERS, "guidelines"),
+    "GET project-quality-settings": api({LEAD}, "project"),
+    "PATCH project-quality-settings": api({LEAD}, "project"),
+    "GET project-quality": api({LEAD}, "project"),
+    "GET project-own-quality": api({ANNOTATOR}, "project"),
+    "GET project-practice-results": api({LEAD}, "project"),
+    "POST project-practice-result": api({LEAD}, "project", user_id="annotator"),
+    "GET gold-list": api(EVERYBODY),
+    "POST gold-list": api({LEAD}, body=with_project(kind="gold", text="x", labels={"bias": ["none"]})),
+    "GET gold-detail": api({LEAD}, "gold"),
+    "PATCH gold-detail": api({LEAD}, "gold"),
+    "DELETE gold-detail": api({LEAD}, "gold"),
+    "POST gold-restore": api({LEAD}, "gold"),
+    "POST gold-import-file": api({LEAD}, body=with_file("text,bias\nhello,none\n")),
+    "GET practice-list": api(EVERYBODY),
+    "POST practice-next": api({ANNOTATOR}, body=with_project()),
+    "GET practice-detail": api({ANNOTATOR}, "practice-answer"),
+    "PUT practice-draft": api({ANNOTATOR}, "practice-answer"),
+    "POST practice-submit": api({ANNOTATOR}, "practice-answer"),
+    "GET practice-round-list": api(EVERYBODY),
+    "GET practice-round-detail": api({LEAD, ANNOTATOR}, "practice-round"),
+    "GET consensus-list": api(EVERYBODY),
+    "POST consensus-list": api({LEAD}, body=with_project()),
+    "GET consensus-detail": api({LEAD}, "consensus"),
+    "POST consensus-cancel": api({LEAD}, "consensus"),
+    "GET consensus-annotators": api({LEAD}, "consensus"),
+    "GET consensus-labels": api({LEAD}, "consensus"),
     "GET item-list": api(EVERYBODY),
     "GET item-detail": api({LEAD}, "item"),
     "POST item-decide": api({LEAD}, "item"),
@@ -364,6 +405,12 @@ def world(settings, tmp_path):
     made["export"] = Export.objects.create(
         kind="pairs", file_format="csv", file=ContentFile(b"id\n", name="pairs.csv"), **job
     )
+
+    made["gold"] = gold.create(project, people[LEAD], kind="practice", text="Known.", labels={"bias": ["none"]})
+    made["practice-round"] = practice.begin(people[ANNOTATOR], project)
+    made["practice-answer"] = practice.current(people[ANNOTATOR], project)
+    made["consensus"] = consensus.start(project, people[LEAD])
+    jobs.execute(ConsensusRun.objects, made["consensus"].pk, consensus.run)
 
     PairFactory.create_batch(4, project=project)
     made["dataset"] = make_dataset(project=project)

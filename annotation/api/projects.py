@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from annotation import access, groups, projects
 from annotation.api.agreement import AgreementActions
+from annotation.api.quality import ProjectQuality
 from annotation.models import Dimension, Project, Role
 
 
@@ -89,6 +90,7 @@ USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
 
 class ProjectViewSet(
+    ProjectQuality,
     AgreementActions,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,

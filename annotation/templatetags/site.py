@@ -20,6 +20,7 @@ NAVIGATION: list[tuple[str, str, frozenset[str]]] = [
     ("Texts", "annotation:items", frozenset({Role.LEAD})),
     ("Suggestions", "annotation:suggestions", frozenset({Role.LEAD})),
     ("Pairs", "annotation:pairs", frozenset({Role.LEAD, Role.TRAINER})),
+    ("Quality", "annotation:quality", frozenset({Role.LEAD})),
     ("Agreement", "annotation:agreement", frozenset({Role.LEAD, Role.TRAINER})),
 ]
 

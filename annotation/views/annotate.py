@@ -1,7 +1,8 @@
 """The annotator's page. Every answer to a submit, a skip or a step back is the next task, so nothing reloads."""
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -12,12 +13,29 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, controls, drafts, suggestions, wellbeing, work
+from annotation import access, controls, drafts, practice, suggestions, wellbeing, work
 from annotation.models import Annotation, Assignment, Project, Role
+
+
+def practice_first(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Take people to the practice round wherever they would get a text before they passed it."""
+
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except practice.PracticeNeeded as error:
+            address = reverse("annotation:practice", args=[error.project.pk])
+            if request.htmx:  # type: ignore[attr-defined]
+                return HttpResponse(status=204, headers={"HX-Redirect": address})
+            return redirect(address)
+
+    return wrapped
 
 
 @never_cache
 @require_GET
+@practice_first
 def annotate(request: HttpRequest, pk: int) -> HttpResponse:
     """The text this annotator holds, or the next one."""
     project = access.project_for(request.user, pk, Role.ANNOTATOR)
@@ -50,6 +68,7 @@ def draft(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@practice_first
 def submit(request: HttpRequest, pk: int) -> HttpResponse:
     """Finish this text and answer with the next one; on an error, with this one as it was typed."""
     content = posted_content(request)
@@ -75,6 +94,7 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@practice_first
 def skip(request: HttpRequest, pk: int) -> HttpResponse:
     """Leave this text to others and answer with the next one."""
     assignment = _own(request, pk)
@@ -84,6 +104,7 @@ def skip(request: HttpRequest, pk: int) -> HttpResponse:
 
 @never_cache
 @require_GET
+@practice_first
 def back(request: HttpRequest, pk: int) -> HttpResponse:
     """The last finished text of this annotator, or the one before `?before=`, or the one after `?after=`."""
     project = access.project_for(request.user, pk, Role.ANNOTATOR)
@@ -101,6 +122,7 @@ def back(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @never_cache
+@practice_first
 def revise(request: HttpRequest, pk: int) -> HttpResponse:
     """One's own finished annotation, to look at or change. A change keeps the earlier revision."""
     mine = Annotation.objects.filter(annotator_id=request.user.pk).select_related("item", "project", "assignment")
@@ -214,16 +236,24 @@ def _annotation_task(
 
 
 def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotation) -> dict[str, Any]:
+    suggestion = suggestions.shown(row, work.dimensions_of(project))
+    if suggestion:
+        # Marks on nearly every word would hide what is proposed.
+        suggestion["is_close"] = suggestions.closeness(row.item.text, suggestion["rewrite"]) > 0.35
+    return content_fields(project, content, suggestion)
+
+
+def content_fields(
+    project: Project, content: dict[str, Any], suggestion: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the form of a text shows of a content, as the practice page needs it too."""
     labels = content.get("labels") or {}
     dimensions = work.dimensions_of(project)
-    suggestion = suggestions.shown(row, dimensions)
     suggested = suggestion["labels"] if suggestion else {}
     if suggestion:
         suggestion["named_labels"] = [(d.name, suggested[d.key]) for d in dimensions if d.key in suggested]
         suggestion["labels_json"] = json.dumps(suggested)
         suggestion["spans_json"] = json.dumps(suggestion["spans"])
-        # Marks on nearly every word would hide what is proposed.
-        suggestion["is_close"] = suggestions.closeness(row.item.text, suggestion["rewrite"]) > 0.35
     return {
         "suggestion": suggestion,
         "dimensions": [
@@ -250,6 +280,7 @@ def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotat
 
 
 def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
-    context = {"project": project, "today": wellbeing.finished_today(request.user, project), **task}
+    today = wellbeing.finished_today(request.user, project)
+    context = {"project": project, "today": today, "goal": project.daily_limit, **task}
     template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)

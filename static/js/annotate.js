@@ -8,7 +8,7 @@
   "use strict";
 
   const IDLE_AFTER = 60; // seconds without a sign of life that still count as working
-  const DIFF_TIMEOUT = 150; // ms; a longer comparison is given up, and said so
+  const DIFF_TIMEOUT = 150; // ms; a longer comparison of two drafts is given up, and said so
   const { store, keys, say } = Redress;
   let task = null;
 
@@ -216,23 +216,43 @@
       this.diffTimer = setTimeout(() => this.showDiff(), 120);
     }
 
+    // One comparison at a time; what was typed meanwhile is compared after it.
     showDiff() {
       if (!this.form.isConnected) return; // the next text is on screen by now
+      const rewrite = this.rewrite.value;
+      if (!rewrite.trim()) {
+        this.diffWanted = null;
+        $("diff").replaceChildren();
+        $("diff-figures").textContent = "";
+        return;
+      }
+      this.diffWanted = { text: this.text, rewrite };
+      if (!this.diffRuns) this.compare();
+    }
+
+    async compare() {
+      this.diffRuns = true;
+      while (this.diffWanted && this.form.isConnected) {
+        const wanted = this.diffWanted;
+        this.diffWanted = null;
+        const slow = setTimeout(() => { $("diff-figures").textContent = "comparing…"; }, 400);
+        const answer = await wordDiff(wanted);
+        clearTimeout(slow);
+        if (this.form.isConnected && this.rewrite.value.trim()) this.drawDiff(answer, wanted.rewrite);
+      }
+      this.diffRuns = false;
+    }
+
+    drawDiff({ parts, share, long }, rewrite) {
       const figures = $("diff-figures");
-      if (!this.rewrite.value.trim()) { $("diff").replaceChildren(); figures.textContent = ""; return; }
-      const parts = Diff.diffWordsWithSpace(this.text, this.rewrite.value, { timeout: DIFF_TIMEOUT });
-      if (!parts) { $("diff").replaceChildren(); figures.textContent = "The texts are too long or too different for a live comparison."; return; }
-      let kept = 0;
-      let words = 0;
-      for (const part of parts) {
-        if (part.added) continue;
-        const count = (part.value.match(/[\p{L}\p{N}]+/gu) || []).length;
-        words += count;
-        if (!part.removed) kept += count;
+      if (!parts) {
+        $("diff").replaceChildren();
+        figures.textContent = "The texts are too different for a live comparison.";
+        return;
       }
       $("diff").replaceChildren(...diffNodes(parts));
-      const share = words ? Math.round((100 * kept) / words) : 0;
-      figures.textContent = `keeps ${share} % of the words · length ${(this.rewrite.value.length / this.text.length).toFixed(2)}×`;
+      const ratio = (rewrite.length / this.text.length).toFixed(2);
+      figures.textContent = `keeps ${share} % of the words · length ${ratio}×${long ? " · long passages that are the same are shortened" : ""}`;
     }
 
     // Drafts: see drafts.js
@@ -285,6 +305,24 @@
       help.textContent = "Green is only here, red is only there.";
       return list.querySelector(".diff") ? [list, help] : [list];
     }
+  }
+
+  // Compared in a worker of its own, which is started with the first text.
+  let worker = null;
+  const waiting = new Map();
+
+  function wordDiff(texts) {
+    if (!worker) {
+      const { diffWorker, diffLibrary } = document.querySelector("[data-diff-worker]").dataset;
+      worker = new Worker(diffWorker);
+      worker.postMessage({ library: new URL(diffLibrary, location.href).href });
+      worker.onmessage = ({ data }) => { waiting.get(data.id)?.(data); waiting.delete(data.id); };
+    }
+    return new Promise((resolve) => {
+      const id = wordDiff.next = (wordDiff.next ?? 0) + 1;
+      waiting.set(id, resolve);
+      worker.postMessage({ id, ...texts });
+    });
   }
 
   function diffNodes(parts) {

@@ -146,6 +146,7 @@
     }
 
     async saved(answer, content) {
+      if (this.failures) document.getElementById("connection")?.setAttribute("hidden", "");
       this.failures = 0;
       if (this.versioned) this.version = (await answer.json()).version;
       if (same(this.content(), content)) {

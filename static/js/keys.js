@@ -97,7 +97,7 @@
     return combos.flatMap((combo, i) => {
       const parts = /^[\p{L}\p{N}+↑↓←→/⌘?.,]+$/u.test(combo) ? combo.split("+") : [combo];
       const nodes = parts.map((part) => {
-        const element = document.createElement(parts.length > 1 || part.length < 10 ? "kbd" : "span");
+        const element = document.createElement(parts.length > 1 || part in NAMES || part.length < 10 ? "kbd" : "span");
         element.textContent = NAMES[part] ?? part;
         return element;
       });

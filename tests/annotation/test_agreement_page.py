@@ -414,7 +414,7 @@ def test_one_annotator_too_few_texts_and_one_level_are_said_instead_of_a_number(
     for number in range(12):
         annotate(ItemFactory(project=project), people[0], bias="none" if number % 2 else "high")
     page = signed_in.get(url(project)).content.decode()
-    assert page.count('reading-note">No text has annotations by two people, so there is nothing to compare.') == 4
+    assert page.count("<dd>No text has annotations by two people, so there is nothing to compare.</dd>") == 4
     assert ">nan<" not in page.lower()
     for item in list(project.items.all())[:4]:
         annotate(item, people[1])

@@ -279,3 +279,36 @@ def test_forward_and_back_go_through_ones_own_work(annotating):
     press(annotating, "ArrowRight")
     expect(annotating.locator("#text")).to_have_text("The second text.")
     expect(annotating.locator("#today")).to_have_text("1 finished today")
+
+
+def test_a_text_of_a_hundred_thousand_characters_is_marked_and_compared(new_page, project):
+    text = " ".join(f"word{number % 977}" for number in range(13_300))[:99_000]
+    ItemFactory(project=project, text=text)
+    page = new_page(MembershipFactory(project=project).user)
+    page.goto(reverse("annotation:annotate", args=[project.pk]))
+    press(page, "m", "ArrowRight", "Shift+ArrowRight", "Space", "Escape", ".", "ArrowRight")
+    assert marked(page) == ["word1 word2 word3"]
+    press(page, "c", "Control+End")
+    page.keyboard.type(" The end.")
+    expect(page.locator("#diff ins")).to_have_text("The end.", timeout=30_000)
+    expect(page.locator("#diff-figures")).to_contain_text("keeps 100 % of the words · length 1.00×")
+    expect(page.locator("#draft-state")).to_have_text("draft saved", timeout=30_000)
+
+
+def test_the_days_count_has_a_goal_where_the_project_sets_one(new_page, project):
+    project.daily_limit = 40
+    project.save()
+    ItemFactory(project=project)
+    page = new_page(MembershipFactory(project=project).user)
+    page.goto(reverse("annotation:annotate", args=[project.pk]))
+    expect(page.locator("#today")).to_have_text("0 of 40 finished today")
+    expect(page.get_by_role("progressbar", name="0 of 40 done today")).to_be_visible()
+
+
+def test_on_a_phone_the_buttons_are_in_reach_without_scrolling(new_page, project):
+    ItemFactory(project=project, text="A long text, said the neighbour. " * 60)
+    page = new_page(MembershipFactory(project=project).user, viewport={"width": 360, "height": 740})
+    page.goto(reverse("annotation:annotate", args=[project.pk]))
+    for name in ("Submit", "Skip", "Back"):
+        expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -12,12 +12,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import controls, gold, pairs, projects, quality, work
+from annotation import controls, exports, gold, jobs, pairs, projects, quality, work
 from annotation.models import (
     Annotation,
     Assignment,
     Control,
     ControlPlan,
+    Export,
     Item,
     ItemKind,
     Pair,
@@ -455,3 +456,18 @@ def test_annotators_api_and_pages_do_not_offer_a_filter_by_kind(project, lead, a
     finish(annotator, project)
     everything = client.get("/api/annotations/").json()["results"]
     assert client.get("/api/annotations/", {"kind": "gold"}).json()["results"] == everything
+
+
+def test_hidden_texts_are_left_out_of_the_export_of_annotations(project, lead, annotator, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    ItemFactory.create_batch(4, project=project)
+    make_gold(project, lead, 2)
+    gold.change_settings(project, lead, gold_every=2)
+    while finish(annotator, project):
+        pass
+    export = exports.create(project, lead, kind="annotations", file_format="jsonl")
+    jobs.execute(Export.objects, export.pk, exports.run)
+    export.refresh_from_db()
+    with export.file.open("rt") as file:
+        texts = [json.loads(line)["text"] for line in file]
+    assert Annotation.objects.count() == 6 and len(texts) == 4 and not any("gold" in text for text in texts)

@@ -99,6 +99,22 @@ def test_nothing_is_lost_while_the_server_is_away(rating, study):
     assert list(Rating.objects.values_list("value", flat=True)) == [2] * 6
 
 
+def test_what_was_typed_before_the_study_closed_is_shown_again(rating, study):
+    rating.keyboard.press("4")
+    rating.keyboard.press("c")
+    rating.keyboard.type("An hour of thought")
+    saved(rating)
+    studies.close(study, study.created_by)
+    rating.keyboard.type(" and more")
+    expect(rating.locator("#draft-state")).to_contain_text("kept on this computer")
+    rating.keyboard.press("Control+Enter")
+    expect(rating.get_by_text("This study is closed")).to_be_visible()
+    expect(rating.get_by_label("Your comment")).to_have_value("An hour of thought and more")
+    rating.reload()
+    expect(rating.get_by_label("Your comment")).to_have_value("An hour of thought and more")
+    assert not Rating.objects.exists()
+
+
 def test_two_quick_presses_submit_once(rating, study):
     for key in "3333332nn":
         rating.keyboard.press(key)
