@@ -57,6 +57,10 @@ screenshots: ## take the pictures in docs/screenshots again; needs the real text
 bench-annotation: ## how fast annotators get through texts; ARGS="--annotators 16"
 	@exec $(IN_VENV) -m benchmarks.annotation $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: ## imports, exports, agreement, the queue and the overview at full size; ARGS="--report" never fails
+	@exec $(IN_VENV) -m benchmarks.scale $(ARGS)
+
 .PHONY: install
 install: ## only make .venv
 	@$(IN_VENV)

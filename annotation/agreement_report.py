@@ -274,15 +274,22 @@ def table(project: Project, filters: dict[str, Any]) -> Iterator[dict[str, Any]]
     return rows(build(project, agreement_data.clean_filters(project, filters)))
 
 
+# What the columns of a Parquet file hold that are not text.
+TYPES = {
+    **dict.fromkeys(("estimate", "low", "high", "standard_error"), "number"),
+    **dict.fromkeys(("texts", "annotations", "texts_left_out", "annotators"), "whole"),
+}
 exports.register(
     exports.Exporter(
         kind="agreement",
         title="Agreement table",
-        formats=("csv", "jsonl"),
+        formats=("csv", "jsonl", "parquet"),
         roles=(Role.LEAD, Role.TRAINER),
         columns=lambda export: COLUMNS,
         rows=lambda export: table(export.project, export.filters),
         count=lambda export: 0,  # a few rows; how many is known once they are computed
         clean=lambda project, filters: agreement_data.clean_filters(project, filters).given(),
+        types=lambda export: TYPES,
+        filters=("since", "until", "language"),
     )
 )

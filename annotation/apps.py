@@ -7,11 +7,15 @@ class AnnotationConfig(AppConfig):
     def ready(self) -> None:
         from annotation import (
             agreement_report,  # noqa: F401 - registers its export itself
+            dataset_export,
             endpoints,
+            export_kinds,
             exports,
             suggesters,
             suggestion_exports,
         )
 
-        suggesters.register(endpoints.SUGGESTER)
+        export_kinds.register_all()
+        dataset_export.register_all()
         exports.register(suggestion_exports.EXPORTER)
+        suggesters.register(endpoints.SUGGESTER)

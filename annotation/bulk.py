@@ -18,7 +18,9 @@ def insert(cursor, model: type[Model], expressions: Mapping[str, str], source: s
     parameters = dict(values)
     chosen = dict(expressions)
     for field in model._meta.concrete_fields:
-        if field.column not in chosen and (field.is_relation or not field.primary_key):
+        if field.generated or field.column in chosen:
+            continue
+        if field.is_relation or not field.primary_key:
             name = f"default_{field.column}"
             parameters[name] = field.get_db_prep_save(field.get_default(), connection)
             chosen[field.column] = f"%({name})s"

@@ -1,25 +1,26 @@
 """Files written from a project's rows, by exporters that each application registers.
 
 Rows come from a server-side cursor and go to a temporary file, then to the storage, so memory stays constant.
-Columns are documented in docs/formats.md and do not change silently.
+Columns are documented in docs/formats.md and do not change silently. Our own kinds are in annotation/export_kinds.py.
 """
 
+import contextlib
 import csv
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils.text import slugify
 
-from annotation import access, validators
-from annotation.models import Annotation, Export, ItemKind, Pair, PairStatus, Project, Role
+from annotation import access
+from annotation.models import Export, Project
 
 CHUNK = 2_000  # rows fetched, and written between two reports
 
@@ -30,13 +31,16 @@ ALPACA_INSTRUCTION = "Rewrite the text so that it is free of bias, toxicity and 
 @dataclass(frozen=True)
 class Format:
     title: str
-    ending: str  # csv or jsonl; it decides how rows are written
+    ending: str  # csv, jsonl or parquet decide how rows are written; the zip of a kind is written by itself
+    content_type: str
 
 
 FORMATS = {
-    "csv": Format("CSV", "csv"),
-    "jsonl": Format("JSON Lines", "jsonl"),
-    "alpaca": Format("Alpaca, JSON Lines", "jsonl"),
+    "csv": Format("CSV", "csv", "text/csv; charset=utf-8"),
+    "jsonl": Format("JSON Lines", "jsonl", "application/x-ndjson"),
+    "parquet": Format("Parquet", "parquet", "application/vnd.apache.parquet"),
+    "alpaca": Format("Alpaca, JSON Lines", "jsonl", "application/x-ndjson"),
+    "zip": Format("folder as .zip", "zip", "application/zip"),
 }
 
 
@@ -47,6 +51,9 @@ class Exporter:
     rows: yields dicts in file order, for the export's format and filters. columns: the CSV's header.
     count: how many rows to expect, for the progress bar. roles: who may make and download it.
     clean: checks and returns the filters. allow: raises PermissionDenied or ValidationError beyond roles.
+    types: what the columns of a Parquet file hold, by name: a key of TYPES; those not named hold text.
+    write: writes the file itself, for formats whose ending is zip, and returns the number of rows.
+    filters: names of the filters that `clean` knows, for the form.
     """
 
     kind: str
@@ -58,6 +65,9 @@ class Exporter:
     count: Callable[[Export], int]
     clean: Callable[[Project, dict[str, Any]], dict[str, Any]]
     allow: Callable[[Any, Export], None] | None = None
+    types: Callable[[Export], dict[str, str]] | None = None
+    write: Callable[[Export, Path], int] | None = None
+    filters: tuple[str, ...] = ()
 
 
 KINDS: dict[str, Exporter] = {}
@@ -109,14 +119,12 @@ def run(job: Export) -> dict[str, Any]:
     job.report(0, total, "Writing")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "export"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            write = csv_writer(file, exporter.columns(job)) if ending(job) == "csv" else json_writer(file)
-            done = 0
-            for row in exporter.rows(job):
-                write(row)
-                done += 1
-                if done % CHUNK == 0:
-                    job.report(done, max(total, done))
+        if ending(job) == "zip":
+            assert exporter.write is not None
+            done = exporter.write(job, path)
+        else:
+            types = exporter.types(job) if exporter.types else {}
+            done = write_rows(path, ending(job), exporter.columns(job), types, exporter.rows(job), job, total)
         job.beat()
         with path.open("rb") as written:
             job.file.save(f"{job.pk}.{ending(job)}", File(written), save=False)
@@ -129,6 +137,31 @@ def run(job: Export) -> dict[str, Any]:
     }
 
 
+def write_rows(
+    path: Path,
+    file_ending: str,
+    columns: list[str],
+    types: dict[str, str],
+    rows: Iterable[dict[str, Any]],
+    job: Export,
+    total: int,
+    done: int = 0,
+) -> int:
+    """Write rows to a file, reporting as it goes; returns how many, `done` before included."""
+    with contextlib.ExitStack() as opened:
+        if file_ending == "parquet":
+            write = opened.enter_context(parquet_writer(path, columns, types))
+        else:
+            file = opened.enter_context(path.open("w", encoding="utf-8", newline=""))
+            write = csv_writer(file, columns) if file_ending == "csv" else json_writer(file)
+        for row in rows:
+            write(row)
+            done += 1
+            if done % CHUNK == 0:
+                job.report(done, max(total, done))
+    return done
+
+
 def ending(export: Export) -> str:
     return FORMATS[export.file_format].ending
 
@@ -136,7 +169,11 @@ def ending(export: Export) -> str:
 def download_name(export: Export) -> str:
     """What the file is called on the computer of whoever downloads it."""
     name = slugify(export.project.name)[:60] or f"project-{export.project_id}"
-    kind = export.kind if export.file_format in {"csv", "jsonl"} else f"{export.kind}-{export.file_format}"
+    kind = (
+        export.kind
+        if export.file_format in {"csv", "jsonl", "parquet", "zip"}
+        else f"{export.kind}-{export.file_format}"
+    )
     return f"{name}-{kind}-{export.pk}.{ending(export)}"
 
 
@@ -150,11 +187,20 @@ def spreadsheet_cell(value: Any) -> Any:
 
     So does text that begins like one behind apostrophes of its own: then taking one away gives back every cell.
     """
+    if isinstance(value, str):
+        if value[:1] in FORMULA and value.lstrip("'")[:1] in FORMULA[:-1]:
+            return f"'{value}"
+        return value
     if isinstance(value, (dict, list)):
-        value = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value[:1] in FORMULA and value.lstrip("'")[:1] in FORMULA[:-1]:
-        return f"'{value}"
-    return value
+        return json.dumps(value, ensure_ascii=False, default=plain)
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def plain(value: Any) -> str:
+    """What JSON has no type for: times as ISO 8601."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def csv_writer(file: IO[str], columns: list[str]) -> Callable[[dict[str, Any]], None]:
@@ -169,135 +215,57 @@ def csv_writer(file: IO[str], columns: list[str]) -> Callable[[dict[str, Any]], 
 
 
 def json_writer(file: IO[str]) -> Callable[[dict[str, Any]], None]:
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain).encode
+
     def write(row: dict[str, Any]) -> None:
-        file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        file.write(encode(row) + "\n")
 
     return write
 
 
-# Annotations and pairs
-
-ITEM_COLUMNS = ("external_id", "text", "source", "language", "target_group")
-ANNOTATION_COLUMNS = (
-    *("spans", "target_groups", "rewrite", "comment", "active_seconds", "revision"),
-    *("created_at", "updated_at"),
-)
-PAIR_COLUMNS = ("status", "disagreement", "reason", "settled_by", "settled_at")
-
-
-def _keys(export: Export) -> list[str]:
-    return [dimension.key for dimension in export.project.dimensions.all()]
-
-
-def _labelled(queryset: QuerySet, export: Export) -> QuerySet:
-    if label := export.filters.get("label"):
-        queryset = queryset.filter(labels__contains=label)
-    return queryset
+# What a column of a Parquet file may hold: name -> its Arrow type.
+TYPES: dict[str, Callable[[Any], Any]] = {
+    "text": lambda pa: pa.string(),
+    "whole": lambda pa: pa.int64(),
+    "number": lambda pa: pa.float64(),
+    "flag": lambda pa: pa.bool_(),
+    "time": lambda pa: pa.timestamp("us", tz="UTC"),
+    "names": lambda pa: pa.list_(pa.string()),
+    "spans": lambda pa: pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64())])),
+    "json": lambda pa: pa.string(),  # an object whose names are not known beforehand
+}
+ROW_GROUP = 5_000  # rows
 
 
-def clean_label(project: Project, filters: dict[str, Any]) -> dict[str, Any]:
-    """The filter `label`: {dimension: level}, all of which must hold."""
-    label = filters.get("label") or {}
-    levels = {dimension.key: dimension.levels for dimension in project.dimensions.all()}
-    try:
-        validators.check_labels(label, levels, complete=False)
-    except ValidationError as error:
-        raise ValidationError({"label": error.messages}) from None
-    return {"label": label} if label else {}
+@contextlib.contextmanager
+def parquet_writer(path: Path, columns: list[str], types: dict[str, str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What writes a row to a Parquet file; rows are held until a row group is full."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
+    schema = pa.schema([(column, TYPES[types.get(column, "text")](pa)) for column in columns])
+    as_json = {column for column in columns if types.get(column) == "json"}
+    held: list[dict[str, Any]] = []
 
-def _annotations(export: Export) -> QuerySet:
-    return _labelled(Annotation.objects.filter(project_id=export.project_id, kind=ItemKind.WORK), export)
+    def value(column: str, found: Any) -> Any:
+        if column in as_json:
+            return json.dumps(found, ensure_ascii=False, default=plain)
+        return None if found == "" and types.get(column, "text") != "text" else found
 
+    def flush(writer) -> None:
+        arrays = [
+            pa.array([value(field.name, row.get(field.name)) for row in held], type=field.type) for field in schema
+        ]
+        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+        held.clear()
 
-def _annotation_rows(export: Export) -> Iterator[dict[str, Any]]:
-    keys = _keys(export)
-    queryset = _annotations(export).select_related("item", "annotator").order_by("pk")
-    for annotation in queryset.iterator(chunk_size=CHUNK):
-        yield {
-            "id": annotation.pk,
-            **{column: getattr(annotation.item, column) for column in ITEM_COLUMNS},
-            "annotator": annotation.annotator.get_username(),
-            **{key: annotation.labels.get(key, "") for key in keys},
-            "spans": annotation.spans,
-            "target_groups": annotation.target_groups,
-            "rewrite": annotation.rewrite,
-            "comment": annotation.comment,
-            "active_seconds": annotation.active_seconds,
-            "revision": annotation.revision,
-            "created_at": annotation.created_at.isoformat(),
-            "updated_at": annotation.updated_at.isoformat(),
-        }
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
 
+        def write(row: dict[str, Any]) -> None:
+            held.append(row)
+            if len(held) >= ROW_GROUP:
+                flush(writer)
 
-def _annotation_columns(export: Export) -> list[str]:
-    return ["id", *ITEM_COLUMNS, "annotator", *_keys(export), *ANNOTATION_COLUMNS]
-
-
-def _pairs(export: Export) -> QuerySet:
-    queryset = _labelled(Pair.objects.filter(project_id=export.project_id), export)
-    # A training file never holds a rewrite that nobody approved.
-    status = PairStatus.APPROVED if export.file_format == "alpaca" else export.filters.get("status")
-    if status:
-        queryset = queryset.filter(status=status)
-    return queryset
-
-
-def _pair_rows(export: Export) -> Iterator[dict[str, Any]]:
-    keys = _keys(export)
-    queryset = _pairs(export).select_related("item", "settled_by").order_by("pk")
-    for pair in queryset.iterator(chunk_size=CHUNK):
-        if export.file_format == "alpaca":
-            yield {"instruction": ALPACA_INSTRUCTION, "input": pair.item.text, "output": pair.rewrite}
-            continue
-        yield {
-            "id": pair.pk,
-            **{column: getattr(pair.item, column) for column in ITEM_COLUMNS},
-            "safe_rewrite": pair.rewrite,
-            **{key: pair.labels.get(key, "") for key in keys},
-            "status": pair.status,
-            "disagreement": pair.disagreement,
-            "reason": pair.reason,
-            "settled_by": pair.settled_by.get_username() if pair.settled_by else "",
-            "settled_at": pair.settled_at.isoformat() if pair.settled_at else "",
-        }
-
-
-def _pair_columns(export: Export) -> list[str]:
-    return ["id", *ITEM_COLUMNS, "safe_rewrite", *_keys(export), *PAIR_COLUMNS]
-
-
-def clean_pair_filters(project: Project, filters: dict[str, Any]) -> dict[str, Any]:
-    """The filters `status` ('' for all) and `label`."""
-    cleaned = clean_label(project, filters)
-    if status := filters.get("status"):
-        if status not in PairStatus.values:
-            raise ValidationError({"status": f"A pair is one of {', '.join(PairStatus.values)}."})
-        cleaned["status"] = status
-    return cleaned
-
-
-register(
-    Exporter(
-        kind="annotations",
-        title="Annotations",
-        formats=("csv", "jsonl"),
-        roles=(Role.LEAD, Role.TRAINER),
-        columns=_annotation_columns,
-        rows=_annotation_rows,
-        count=lambda export: _annotations(export).count(),
-        clean=clean_label,
-    )
-)
-register(
-    Exporter(
-        kind="pairs",
-        title="Pairs",
-        formats=("csv", "jsonl", "alpaca"),
-        roles=(Role.LEAD, Role.TRAINER),
-        columns=_pair_columns,
-        rows=_pair_rows,
-        count=lambda export: _pairs(export).count(),
-        clean=clean_pair_filters,
-    )
-)
+        yield write
+        if held:
+            flush(writer)

@@ -12,6 +12,7 @@ from annotation.filters import label_choices, parse_label
 from annotation.models import (
     MAX_PRIORITY,
     AnswerFormat,
+    ApprovalRule,
     FileFormat,
     PairStatus,
     Project,
@@ -162,19 +163,38 @@ class ImportForm(forms.Form):
 
 
 class ExportForm(forms.Form):
-    what = forms.ChoiceField(label="What")
+    kind = forms.ChoiceField(label="What")
+    file_format = forms.ChoiceField(label="Format", help_text="A dataset folder is always a .zip.")
+    since = forms.DateField(label="From", required=False, widget=forms.DateInput({"type": "date"}))
+    until = forms.DateField(label="To", required=False, widget=forms.DateInput({"type": "date"}))
+    language = forms.CharField(required=False, max_length=35, help_text="Texts in this language alone, for example en.")
+    label = forms.ChoiceField(label="With the label", required=False)
     status = forms.ChoiceField(
         label="Pairs that are", choices=[("", "Any status"), *PairStatus.choices], required=False
     )
-    label = forms.ChoiceField(label="With the label", required=False)
+    kinds = forms.ChoiceField(
+        label="Texts",
+        choices=[("work", "The work alone"), ("all", "Practice, gold and repeats too, marked in the column kind")],
+        required=False,
+    )
+    annotators = forms.ChoiceField(
+        label="Annotators",
+        choices=[
+            ("", "As usual: hidden in a dataset folder, by name elsewhere"),
+            ("names", "By username"),
+            ("pseudonyms", "Hidden: annotator_1, annotator_2 …"),
+        ],
+        required=False,
+    )
+    license = forms.CharField(
+        label="Licence of the dataset", required=False, max_length=60, help_text="As on the Hub, for example cc-by-4.0."
+    )
 
     def __init__(self, *args, project: Project, kinds: list[exports.Exporter], **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.choices("what").choices = [
-            (f"{exporter.kind}:{name}", f"{exporter.title}, {exports.FORMATS[name].title}")
-            for exporter in kinds
-            for name in exporter.formats
-        ]
+        self.choices("kind").choices = [(exporter.kind, exporter.title) for exporter in kinds]
+        formats = dict.fromkeys(name for exporter in kinds for name in exporter.formats)
+        self.choices("file_format").choices = [(name, exports.FORMATS[name].title) for name in formats]
         self.choices("label").choices = label_choices(project)
 
     def choices(self, name: str) -> forms.ChoiceField:
@@ -182,13 +202,29 @@ class ExportForm(forms.Form):
         assert isinstance(field, forms.ChoiceField)
         return field
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        exporter = exports.KINDS.get(cleaned.get("kind", ""))
+        if exporter is not None:
+            if exporter.formats == ("zip",):
+                cleaned["file_format"] = "zip"
+            for name in ("since", "until", "language", "label"):
+                if cleaned.get(name) and name not in exporter.filters:
+                    self.add_error(name, f"“{exporter.title}” cannot be filtered by this; leave it empty.")
+        return cleaned
+
     def request(self) -> dict[str, Any]:
         """Arguments of exports.create."""
-        kind, _, file_format = self.cleaned_data["what"].partition(":")
-        filters: dict[str, Any] = {"label": parse_label(self.cleaned_data["label"])}
-        if kind == "pairs":
-            filters["status"] = self.cleaned_data["status"]
-        return {"kind": kind, "file_format": file_format, "filters": filters}
+        cleaned = self.cleaned_data
+        exporter = exports.KINDS[cleaned["kind"]]
+        filters: dict[str, Any] = {name: cleaned.get(name) or "" for name in exporter.filters}
+        if "label" in filters:
+            filters["label"] = parse_label(filters["label"])
+        return {
+            "kind": cleaned["kind"],
+            "file_format": cleaned["file_format"],
+            "filters": {name: value for name, value in filters.items() if value},
+        }
 
 
 class QueueForm(forms.Form):
@@ -242,6 +278,9 @@ class SettleForm(forms.Form):
     chosen = forms.IntegerField(required=False, widget=forms.HiddenInput)
     rewrite = forms.CharField(strip=False, required=False)
     reason = forms.CharField(required=False)
+    annotation = forms.IntegerField(required=False)
+    sent_reason = forms.CharField(required=False)
+    more = forms.IntegerField(required=False)
 
     def labels(self) -> dict[str, str]:
         """The levels chosen; dimensions left undecided are absent."""
@@ -249,6 +288,29 @@ class SettleForm(forms.Form):
         return {
             name[len(prefix) :]: self.data[name] for name in self.data if name.startswith(prefix) and self.data[name]
         }
+
+
+class RuleForm(forms.ModelForm):
+    """An approval rule. The dimensions are checkboxes; the rest is as the model says."""
+
+    dimensions = forms.MultipleChoiceField(
+        label="They agree on",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="With none chosen, labels are not asked about; undecided ones stay undecided.",
+    )
+
+    class Meta:
+        model = ApprovalRule
+        fields = list(ApprovalRule.CONDITIONS)
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        choices = self.instance.project.dimensions.values_list("key", "name")
+        self.fields["dimensions"].choices = list(choices)  # type: ignore[attr-defined]
+
+    def _post_clean(self) -> None:
+        """The rules are checked where the API's are: annotation.rules.check."""
 
 
 class SuggestionSettingsForm(forms.ModelForm):

@@ -18,7 +18,7 @@ from django.core.files import File
 from django.db import connection, transaction
 from django.utils import timezone
 
-from annotation import events, mapping, past, rows, sources, validators
+from annotation import events, mapping, past, rows, sources, validators, wellbeing
 from annotation.bulk import insert
 from annotation.jobs import JobError, LeaseLost, Paused
 from annotation.mapping import DROPPED, KEPT, LABEL, Inspection
@@ -317,6 +317,9 @@ def findings_in_words(job: ItemImport) -> list[str]:
         shown = ", ".join(f"“{value}” ({count:,})" for value, count in list(values.items())[:8])
         more = " and others" if len(values) > 8 else ""
         said.append(f"Values of {column} that are no level, kept beside the annotations: {shown}{more}.")
+    if kinds := found.get("unknown_kinds"):
+        shown = ", ".join(f"“{kind}” ({count:,})" for kind, count in kinds.items())
+        said.append(f"Kinds of content that the project's settings do not list, kept as metadata: {shown}.")
     if files := found.get("files_aside"):
         said.append(f"Files of the archive that hold no rows: {', '.join(files[:8])}{' …' if len(files) > 8 else ''}.")
     return said
@@ -455,10 +458,14 @@ class Cleaner:
         self.own_csv = own and job.file_format == FileFormat.CSV
         self.annotations = past.AnnotationCleaner(self) if self.with_people else None
         self.counts: Counter[str] = Counter()
+        self.kinds = wellbeing.kind_names(job.project)
+        self.unknown_kinds: Counter[str] = Counter()
         self.files_aside: list[str] = []
 
     def report(self) -> dict[str, Any]:
         found: dict[str, Any] = {"aside": {name: count for name, count in self.counts.items() if count}}
+        if self.unknown_kinds:
+            found["unknown_kinds"] = dict(self.unknown_kinds.most_common(20))
         if self.files_aside:
             found["files_aside"] = self.files_aside
         if self.annotations is not None:
@@ -520,6 +527,8 @@ class Cleaner:
         checked("text", validators.check_text, text)
         short = [checked(name, _short, texts.get(name, ""), name) for name in SHORT_COLUMNS]
         kinds = checked("content_kinds", content_kinds, texts.get("content_kinds"))
+        if kinds:
+            kinds = self._known_kinds(kinds, kept)
         rewrite = checked("safe_rewrite", _string, texts.get("safe_rewrite", ""), "The rewrite")
         rewrite = validators.normalise_text(rewrite) if rewrite.strip() else ""
         if self.job.with_pairs:
@@ -550,6 +559,15 @@ class Cleaner:
             rewrite,
             json.dumps(chosen, ensure_ascii=False),
         )
+
+    def _known_kinds(self, kinds: list[str], kept: dict[str, Any]) -> list[str]:
+        """Those that the project lists. Nobody could opt out of another: it is kept as metadata, and counted."""
+        found = {name.casefold(): name for name in self.kinds}
+        for kind in kinds:
+            if kind.casefold() not in found:
+                self.unknown_kinds[kind] += 1
+                kept.setdefault("content_kinds", kinds)
+        return list(dict.fromkeys(found[kind.casefold()] for kind in kinds if kind.casefold() in found))
 
 
 def encoded_metadata(kept: dict[str, Any], checked, row: int, excerpt: str) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from annotation.exports import CHUNK, ITEM_COLUMNS, Exporter
+from annotation.exports import CHUNK, Exporter
 from annotation.models import Export, Project, Role, Suggestion
 
+ITEM_COLUMNS = ("external_id", "text", "source", "language", "target_group")
 COLUMNS = (
     *("status", "reason", "rewrite", "spans", "answer", "source_name", "model", "prompt_version", "input_tokens"),
     *("output_tokens", "usage_known", "cost", "seconds", "requests", "created_at", "answered_at"),

@@ -475,11 +475,13 @@ def run_manage(data: Path, arguments: list[str]) -> int:
 class Web:
     port: int
     pid: int
+    worker_pid: int | None = None
 
 
 @contextlib.contextmanager
-def web_only(data: Path) -> Iterator[Web]:
-    """For measurements: the services and the web server as `run` starts them, on a free port, no workers.
+def web_only(data: Path, *, worker: bool = False) -> Iterator[Web]:
+    """For measurements: the services and the web server as `run` starts them, on a free port, without workers unless
+    the default one is asked for.
 
     Sets the environment of this process too, so that Django can be set up in it.
     """
@@ -488,15 +490,16 @@ def web_only(data: Path) -> Iterator[Web]:
     env = environment(data, "127.0.0.1")
     with services(data, env, logs):
         prepare(env, logs)
-        web = children(data, "127.0.0.1", port, logs)[0]
+        started = children(data, "127.0.0.1", port, logs)[: 2 if worker else 1]
         os.environ.update({name: value for name, value in env.items() if name != MARK})
         try:
-            web.start(env)
-            wait_for_web(web, "127.0.0.1", port)
-            assert web.process is not None
-            yield Web(port, web.process.pid)
+            for child in started:
+                child.start(env)
+            wait_for_web(started[0], "127.0.0.1", port)
+            pids = [child.process.pid for child in started if child.process is not None]
+            yield Web(port, *pids)
         finally:
-            end_children([web])
+            end_children(started)
 
 
 def _stop(number: int, frame: Any) -> NoReturn:

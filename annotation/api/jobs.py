@@ -126,10 +126,14 @@ class ExportSerializer(serializers.ModelSerializer):
 
 class NewExportSerializer(serializers.Serializer):
     project = serializers.IntegerField()
-    kind = serializers.CharField(help_text="annotations, pairs, or what other parts of the site register.")
-    file_format = serializers.CharField(help_text="csv, jsonl, or for pairs alpaca.")
+    kind = serializers.CharField(
+        help_text="annotations, annotations_wide, adjudicated, pairs, agreement, dataset, or what other parts register."
+    )
+    file_format = serializers.CharField(help_text="csv, jsonl, parquet; for pairs alpaca too; for dataset zip.")
     filters = serializers.DictField(
-        default=dict, help_text='status: a pair\'s status. label: for example {"bias": "high"}.'
+        default=dict,
+        help_text='label: for example {"bias": "high"}. status: a pair\'s. since, until: days. language. kinds: work '
+        "or all, with practice, gold and repeats. annotators: names or pseudonyms. license: of a dataset.",
     )
 
 

@@ -15,6 +15,16 @@ from annotation.agreement_data import FILTERS, Filters
 from annotation.exports import csv_writer
 from annotation.models import Project, Role
 
+LABELS = {
+    "since": "From",
+    "until": "To",
+    "target_group": "Target group",
+    "language": "Language",
+    "source": "Source",
+    "first": "Annotator",
+    "second": "Against",
+    "figure": "Coefficient over time",
+}
 NO_COURSE = "A course over time needs two periods with enough texts."
 
 
@@ -39,15 +49,16 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
     """Agreement per dimension, over time, between two annotators, and of the marks."""
     project = _project(request, pk)
     figure = request.GET.get("figure") or agreement_report.DEFAULT_FIGURE
-    errors: list[str] = []
+    errors: list[tuple[str, str]] = []
     report: dict[str, Any] | None = None
     try:
         report = agreement_report.build(project, agreement_data.clean_filters(project, request.GET), figure)
     except ValidationError as error:
-        errors = error.messages
+        errors = [(name, text) for name, texts in error.message_dict.items() for text in texts]
     context: dict[str, Any] = {
         "project": project,
-        "errors": errors,
+        "errors": [(LABELS[name], text) for name, text in errors],
+        "wrong": {name for name, _ in errors},
         "chosen": {name: request.GET.get(name, "") for name in FILTERS},
         "filtered": any(request.GET.get(name) for name in FILTERS),
         "choices": agreement_data.choices(project),

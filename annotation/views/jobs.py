@@ -126,7 +126,7 @@ def export_list(request: HttpRequest, pk: int) -> HttpResponse:
     project = access.project_for(request.user, pk, Role.LEAD, Role.TRAINER)
     kinds = exports.kinds_for(access.require(request.user, pk, *Role.values))
     data = request.POST if request.method == "POST" else None
-    form = ExportForm(data, project=project, kinds=kinds, initial={"status": "approved", "what": "pairs:csv"})
+    form = ExportForm(data, project=project, kinds=kinds, initial={"status": "approved", "kind": "pairs"})
     if data is not None and form.is_valid():
         try:
             export = exports.create(project, request.user, **form.request())
@@ -188,7 +188,7 @@ def download(export: Export) -> FileResponse:
         file = export.file.open("rb")
     except FileNotFoundError:
         raise Http404 from None
-    kind = "text/csv; charset=utf-8" if exports.ending(export) == "csv" else "application/x-ndjson"
+    kind = exports.FORMATS[export.file_format].content_type
     return FileResponse(file, as_attachment=True, filename=exports.download_name(export), content_type=kind)
 
 

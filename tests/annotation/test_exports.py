@@ -12,7 +12,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation import exports, imports, jobs, rows
+from annotation import export_kinds, exports, imports, jobs, mapping, rows
 from annotation.models import Annotation, Assignment, Export, ItemImport, PairStatus, Role
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 
@@ -71,9 +71,10 @@ def test_annotations_as_csv_have_a_row_each_and_a_column_per_dimension(project, 
     assert (len(rows), job.rows) == (2, 2)
     row = rows[0]
     assert list(row) == [
-        *("id", "external_id", "text", "source", "language", "target_group", "annotator"),
+        *("id", "external_id", "text", "source", "language", "target_group", "content_kinds", "annotator"),
         *("bias", "toxicity", "harm", "sentiment"),
         *("spans", "target_groups", "rewrite", "comment", "active_seconds", "revision", "created_at", "updated_at"),
+        *("kind", "guidelines_version", "suggestion_shown", "imported_from", "imported_values"),
     ]
     assert (row["text"], row["annotator"], row["bias"]) == (item.text, "ada", "high")
     assert json.loads(row["spans"]) == [{"start": 0, "end": 4}]
@@ -218,12 +219,12 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(project, lead, django
         annotate(ItemFactory(project=project))
     job = exports.create(project, lead, kind="annotations", file_format="csv")
     job = Export.objects.claim(job.pk)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         assert exports.run(job)["rows"] == 20
 
 
 def test_the_documentation_names_every_column_and_the_instruction():
     text = " ".join((Path(__file__).parents[2] / "docs" / "formats.md").read_text().split())
     assert exports.ALPACA_INSTRUCTION in text
-    for name in (*imports.COLUMNS, *exports.ITEM_COLUMNS, *exports.PAIR_COLUMNS, *exports.ANNOTATION_COLUMNS):
+    for name in (*imports.COLUMNS, *export_kinds.COLUMNS, *mapping.ANNOTATION_TARGETS):
         assert f"`{name}`" in text, name
