@@ -1,5 +1,7 @@
 """Filters of lists, shared by pages and API."""
 
+import re
+
 import django_filters
 from django import forms
 from django.db import models
@@ -9,6 +11,7 @@ from django_filters import rest_framework as rest_filters
 from annotation.events import ACTIONS
 from annotation.models import (
     Annotation,
+    Batch,
     ConsensusRun,
     Event,
     Export,
@@ -17,10 +20,12 @@ from annotation.models import (
     Item,
     ItemImport,
     Pair,
+    PairRefresh,
     PairStatus,
     PracticeRound,
     Project,
     Rewrite,
+    SentBackState,
     Suggestion,
     SuggestionJob,
     SuggestionPrompt,
@@ -128,21 +133,52 @@ class ItemFilter(ProjectFilterSet):
 
 
 class PairFilter(ProjectFilterSet):
+    STATES = (
+        ("contested", "Contested: people differ on labels, or vote against it"),
+        ("unanimous", "Unanimous: nobody differs"),
+        ("votes-failed", "With votes against it"),
+        ("no-votes", "Without votes"),
+        ("sent-back", "Sent back, waits for an answer"),
+        ("answered", "Sent back and answered"),
+        ("comment", "With a comment to the lead"),
+    )
     q = django_filters.CharFilter(
         method="search", label="Search", max_length=200, widget=forms.TextInput({"type": "search"})
     )
     label = LabelFilter(label="Label")
+    state = django_filters.ChoiceFilter(choices=STATES, method="in_state", label="Show", empty_label="All")
+    differs = django_filters.CharFilter(
+        method="where_they_differ", label="They differ on", max_length=40, help_text="A dimension's key."
+    )
 
     item = django_filters.NumberFilter(field_name="item_id", label="Item")
 
     class Meta:
         model = Pair
-        fields = ["status"]
+        fields = ["status", "batch"]
 
     def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
         return queryset.filter(
             Q(item__text__icontains=value) | Q(item__external_id__icontains=value) | Q(rewrite__icontains=value)
         )
+
+    def in_state(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        against = Q(votes_accepted__lt=F("votes"))
+        conditions = {
+            "contested": Q(disagreement__gt=0) | against,
+            "unanimous": Q(disagreement=0, votes_accepted__gte=F("votes")),
+            "votes-failed": against,
+            "no-votes": Q(votes=0),
+            "sent-back": ~Q(sent_back="") & Q(sent_back=SentBackState.WAITING),
+            "answered": ~Q(sent_back="") & Q(sent_back=SentBackState.ANSWERED),
+            "comment": Q(has_comment=True),
+        }
+        return queryset.filter(conditions[value])
+
+    def where_they_differ(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+            return queryset.none()
+        return queryset.filter(**{f"agreement__{value}__lt": 1})
 
 
 class AnnotationFilter(ProjectFilterSet):
@@ -170,6 +206,18 @@ class GuidelinesFilter(ProjectFilterSet):
     class Meta:
         model = GuidelinesVersion
         fields = ["number"]
+
+
+class BatchFilter(ProjectFilterSet):
+    class Meta:
+        model = Batch
+        fields = ["status", "action"]
+
+
+class PairRefreshFilter(ProjectFilterSet):
+    class Meta:
+        model = PairRefresh
+        fields = ["status"]
 
 
 class RewriteFilter(ProjectFilterSet):

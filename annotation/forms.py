@@ -12,6 +12,7 @@ from annotation.filters import label_choices, parse_label
 from annotation.models import (
     MAX_PRIORITY,
     AnswerFormat,
+    ApprovalRule,
     FileFormat,
     PairStatus,
     Project,
@@ -277,6 +278,9 @@ class SettleForm(forms.Form):
     chosen = forms.IntegerField(required=False, widget=forms.HiddenInput)
     rewrite = forms.CharField(strip=False, required=False)
     reason = forms.CharField(required=False)
+    annotation = forms.IntegerField(required=False)
+    sent_reason = forms.CharField(required=False)
+    more = forms.IntegerField(required=False)
 
     def labels(self) -> dict[str, str]:
         """The levels chosen; dimensions left undecided are absent."""
@@ -286,10 +290,36 @@ class SettleForm(forms.Form):
         }
 
 
+class RuleForm(forms.ModelForm):
+    """An approval rule. The dimensions are checkboxes; the rest is as the model says."""
+
+    dimensions = forms.MultipleChoiceField(
+        label="They agree on",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="With none chosen, labels are not asked about; undecided ones stay undecided.",
+    )
+
+    class Meta:
+        model = ApprovalRule
+        fields = list(ApprovalRule.CONDITIONS)
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        choices = self.instance.project.dimensions.values_list("key", "name")
+        self.fields["dimensions"].choices = list(choices)  # type: ignore[attr-defined]
+
+    def _post_clean(self) -> None:
+        """The rules are checked where the API's are: annotation.rules.check."""
+
+
 class SuggestionSettingsForm(forms.ModelForm):
     """Source, prompt and limits of a project's suggestions."""
 
-    source = forms.ChoiceField(help_text="Endpoints are defined by an administrator.")
+    source = forms.ChoiceField(
+        help_text="Endpoints are defined by an administrator. A run of this project answers with the rewrite alone, to "
+        "the prompt it was trained with: choose that below, and leave the prompt empty."
+    )
     with_labels = forms.BooleanField(label="Suggest labels", required=False)
     with_rewrite = forms.BooleanField(label="Suggest a rewrite", required=False)
     answer_format = forms.ChoiceField(label="The answer is", choices=AnswerFormat.choices)
@@ -325,7 +355,8 @@ class SuggestionSettingsForm(forms.ModelForm):
             names = ("with_labels", "with_rewrite", "answer_format", "max_tokens", "template")
             initial = {name: getattr(prompt, name) for name in names}
             initial["source"] = f"{prompt.source_kind}:{prompt.source_id}"
-        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
+        kwargs["initial"] = initial | kwargs.get("initial", {})
+        super().__init__(*args, **kwargs)
         field = self.fields["source"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(f"{source.kind}:{source.id}", source_label(source)) for source in self.sources]

@@ -67,6 +67,9 @@ LEFT JOIN LATERAL (
              WHERE had.item_id = item.id AND had.annotator_id = %(user)s LIMIT 1) IS NULL
         AND (NOT item.reserved OR (SELECT own.id FROM annotation_reservation own
              WHERE own.item_id = item.id AND own.user_id = %(user)s LIMIT 1) IS NOT NULL)
+        AND (SELECT seen.id FROM annotation_rewrite shown
+             JOIN annotation_rewritevote seen ON seen.rewrite_id = shown.id AND seen.voter_id = %(user)s
+             WHERE shown.item_id = item.id LIMIT 1) IS NULL
     ORDER BY item.queued_in, item.id
     LIMIT {AT_ONCE}
 ) candidate ON true

@@ -19,7 +19,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from annotation import mapping, pairs, rows, validators, votes, work
+from annotation import mapping, pairs, rows, validators, work
 from annotation.bulk import insert
 from annotation.jobs import JobError
 from annotation.models import (
@@ -652,26 +652,6 @@ def propose(job: ItemImport) -> None:
     )
     last = 0
     while batch := list(complete.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:1_000]):
-        _propose_many(job.project_id, batch)
+        pairs.propose_many(job.project_id, batch)
         last = batch[-1]
         job.beat()
-
-
-@transaction.atomic
-def _propose_many(project_id: int, item_ids: list[int]) -> None:
-    """What pairs.propose does for one item without a pair, for many."""
-    list(Item.objects.select_for_update().filter(pk__in=item_ids).order_by("pk").values_list("pk"))
-    have = set(Pair.objects.filter(item_id__in=item_ids).values_list("item_id", flat=True))
-    by_item: dict[int, list[Annotation]] = {}
-    for annotation in Annotation.objects.filter(item_id__in=item_ids).order_by("pk"):
-        by_item.setdefault(annotation.item_id, []).append(annotation)
-    made = Pair.objects.bulk_create(
-        Pair(project_id=project_id, item_id=pk, **pairs.summarise(found))
-        for pk, found in by_item.items()
-        if pk not in have
-    )
-    links = Pair.annotations.through
-    links.objects.bulk_create(
-        links(pair_id=pair.pk, annotation_id=annotation.pk) for pair in made for annotation in by_item[pair.item_id]
-    )
-    votes.ask([pair.item_id for pair in made])

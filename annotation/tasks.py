@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from annotation import consensus, exports, imports, jobs, pairs, suggesters, suggestions, summary, votes, work
-from annotation.models import ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob, SuggestionReport
+from annotation import batches, consensus, exports, imports, jobs, pairs, suggesters, suggestions, summary, votes, work
+from annotation.models import Batch, ConsensusRun, Export, ItemImport, PairRefresh, SuggestionJob, SuggestionReport
 
 
 @shared_task(name="annotation.execute_import")
@@ -19,6 +19,11 @@ def execute_export(pk: int) -> None:
 @shared_task(name="annotation.execute_pair_refresh")
 def execute_pair_refresh(pk: int) -> None:
     jobs.execute(PairRefresh.objects, pk, pairs.refresh)
+
+
+@shared_task(name="annotation.execute_batch")
+def execute_batch(pk: int) -> None:
+    jobs.execute(Batch.objects, pk, batches.run)
 
 
 @shared_task(name="annotation.execute_suggestions")
@@ -70,6 +75,7 @@ jobs.TASKS.update(
         ItemImport: execute_import,
         Export: execute_export,
         PairRefresh: execute_pair_refresh,
+        Batch: execute_batch,
         ConsensusRun: execute_consensus,
         SuggestionJob: execute_suggestions,
         SuggestionReport: execute_suggestion_report,

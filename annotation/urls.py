@@ -36,6 +36,13 @@ urlpatterns = [
     # Pairs
     path("projects/<int:pk>/pairs/", pairs.queue, name="pairs"),
     path("pairs/<int:pk>/", pairs.pair, name="pair"),
+    path("projects/<int:pk>/pairs/rules/", adjudication.rule, name="rules"),
+    path("batches/<int:pk>/", adjudication.batch, name="batch"),
+    path("batches/<int:pk>/progress/", adjudication.batch_progress, name="batch-progress"),
+    path("batches/<int:pk>/cancel/", adjudication.batch_cancel, name="batch-cancel"),
+    path("batches/<int:pk>/undo/", adjudication.batch_undo, name="batch-undo"),
+    path("pair-refreshes/<int:pk>/progress/", adjudication.refresh_progress, name="refresh-progress"),
+    path("sent-back/<int:pk>/keep/", adjudication.keep, name="keep"),
     # Suggestions
     path("projects/<int:pk>/suggestions/", suggestions.overview, name="suggestions"),
     path("projects/<int:pk>/suggestions/settings/", suggestions.edit, name="suggestion-settings"),
@@ -52,7 +59,6 @@ urlpatterns = [
     path("projects/<int:pk>/agreement/pairs/", agreement.pairs, name="agreement-pairs"),
     path("projects/<int:pk>/agreement/table.<str:ending>", agreement.download, name="agreement-download"),
     path("projects/<int:pk>/agreement/figures/<slug:name>.svg", agreement.figure, name="agreement-figure"),
-    path("projects/<int:pk>/pairs/rules/", adjudication.rules, name="rules"),
     # Imports and exports
     path("projects/<int:pk>/imports/", jobs.import_list, name="imports"),
     path("imports/<int:pk>/", jobs.import_page, name="import"),

@@ -4,7 +4,7 @@ A vote belongs to one exact rewrite of a text that has all its annotations. A re
 votes of its own; the old row keeps those it has. PostgreSQL bounds the votes of a rewrite and keeps authors from
 voting on their own (see annotation/models/votes.py).
 
-Locks are taken in the order pair, vote, rewrite, so that deciding, proposing and voting never wait in a circle.
+Locks are taken in the order item, pair, vote, rewrite, so that deciding, proposing and voting never wait in a circle.
 """
 
 import logging
@@ -18,7 +18,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from annotation import validators
+from annotation import contention, practice, validators, wellbeing
 from annotation.models import Annotation, Pair, PairStatus, Project, Rewrite, RewriteVote, VoteState
 
 logger = logging.getLogger(__name__)
@@ -117,12 +117,25 @@ def next_vote(user, project: Project) -> RewriteVote | None:
     """The vote this person holds, or one on the next rewrite at random; None when nothing is left for them.
 
     Never on a rewrite of their own, and never twice on the same one. Rewrites of texts that they did not annotate come
-    first, so that people rarely see others' rewrites of a text whose annotation they could still change.
+    first, so that people rarely see others' rewrites of a text whose annotation they could still change. Kinds of
+    content that they declined are left out.
+
+    Raises:
+        practice.PracticeNeeded: the project's practice comes first. wellbeing.LimitReached: they hold nothing and have
+            read as many texts today as the project or they themselves allow.
     """
+    practice.check_passed(user, project)
     for attempt in range(3):
         try:
             with transaction.atomic():
-                if vote := _resume(user, project) or _take(user, project):
+                if vote := _held(user, project):
+                    return vote
+                choices = wellbeing.choices_of(user, project)
+                wellbeing.check_limit(user, project, choices)
+                wanted = open_rewrites(project)
+                if choices.declined_kinds:
+                    wanted = wanted.exclude(item__content_kinds__has_any_keys=choices.declined_kinds)
+                if vote := _resume(user, project, wanted) or _take(user, project, wanted):
                     return vote
         except IntegrityError:  # the same person in another tab was faster: use what they hold
             logger.info("%s asked for two rewrites at once in project %s", user.pk, project.pk)
@@ -136,30 +149,35 @@ def _lease(project: Project):
     return timezone.now() + timedelta(minutes=project.lease_minutes)
 
 
-def _resume(user, project: Project) -> RewriteVote | None:
+def _held(user, project: Project) -> RewriteVote | None:
     mine = RewriteVote.objects.filter(project=project, voter=user).select_related("rewrite__item")
-    held = mine.select_for_update(of=("self",)).filter(state=VoteState.HELD).first()
-    if held is not None:
-        item = held.rewrite.item
-        if held.rewrite.open and item.finished >= item.overlap and item.retired_at is None:
-            if held.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
-                held.lease_until = _lease(project)
-                held.save(update_fields=["lease_until"])
-            return held
+    held = mine.select_for_update(of=("self",), no_key=True).filter(state=VoteState.HELD).first()
+    if held is None:
+        return None
+    item = held.rewrite.item
+    if not held.rewrite.open or item.finished < item.overlap or item.retired_at is not None:
         held.state = VoteState.EXPIRED  # changed, settled or open again meanwhile
         held.save(update_fields=["state"])
-    wanted = open_rewrites(project)
+        return None
+    if held.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
+        held.lease_until = _lease(project)
+        held.save(update_fields=["lease_until"])
+    return held
+
+
+def _resume(user, project: Project, wanted: "QuerySet[Rewrite]") -> RewriteVote | None:
+    mine = RewriteVote.objects.filter(project=project, voter=user).select_related("rewrite__item")
     for vote in mine.filter(state=VoteState.EXPIRED, rewrite__in=wanted).order_by("pk")[:3]:
-        if wanted.filter(pk=vote.rewrite_id).select_for_update(of=("self",)).exists():
+        if wanted.filter(pk=vote.rewrite_id).select_for_update(of=("self",), no_key=True).exists():
             vote.state, vote.lease_until = VoteState.HELD, _lease(project)
             vote.save(update_fields=["state", "lease_until"])
             return vote
     return None
 
 
-def _take(user, project: Project) -> RewriteVote | None:
+def _take(user, project: Project, wanted: "QuerySet[Rewrite]") -> RewriteVote | None:
     mine = RewriteVote.objects.filter(voter=user, rewrite=OuterRef("pk"))
-    free = open_rewrites(project).exclude(authors__contains=[user.pk]).filter(~Exists(mine))
+    free = wanted.exclude(authors__contains=[user.pk]).filter(~Exists(mine))
     annotated = Annotation.objects.filter(item=OuterRef("item_id"), annotator=user)
     rows = free.order_by("shuffle").annotate(annotated=Exists(annotated)).values_list("pk", "annotated")
     # Everybody starts at a place of their own in the random order, and goes round.
@@ -168,11 +186,11 @@ def _take(user, project: Project) -> RewriteVote | None:
     if len(found) < SAMPLE:
         found += list(rows.filter(shuffle__lt=start)[: SAMPLE - len(found)])
     for pk, _ in sorted(found, key=lambda row: row[1]):
-        rewrite = free.filter(pk=pk).select_for_update(skip_locked=True, of=("self",)).first()
+        rewrite = free.filter(pk=pk).select_for_update(skip_locked=True, of=("self",), no_key=True).first()
         if rewrite is not None:
             return _hold(user, project, rewrite)
     # Rows that were locked a moment ago may still be free: wait for one rather than say that nothing is left.
-    rewrite = free.order_by("shuffle").select_for_update(of=("self",)).first() if found else None
+    rewrite = free.order_by("shuffle").select_for_update(of=("self",), no_key=True).first() if found else None
     return _hold(user, project, rewrite) if rewrite is not None else None
 
 
@@ -188,7 +206,7 @@ def expire_leases(project: Project | None = None) -> int:
         late = RewriteVote.objects.filter(state=VoteState.HELD, lease_until__lt=timezone.now())
         if project:
             late = late.filter(project=project)
-        locked = late.select_for_update(skip_locked=True, of=("self",)).order_by("rewrite_id")[:1000]
+        locked = late.select_for_update(skip_locked=True, of=("self",), no_key=True).order_by("rewrite_id")[:1000]
         return RewriteVote.objects.filter(pk__in=[row.pk for row in locked]).update(state=VoteState.EXPIRED)
 
 
@@ -274,8 +292,8 @@ def give(user, pk: int, answers: dict[str, Any], revision: int | None = None) ->
 @transaction.atomic
 def _give(user, pk: int, answers: dict[str, Any], revision: int | None) -> RewriteVote:
     item_id = RewriteVote.objects.of(user).values_list("rewrite__item_id", flat=True).get(pk=pk)
-    pair = Pair.objects.select_for_update().filter(item=item_id).first()
-    vote = RewriteVote.objects.of(user).select_for_update(of=("self",)).get(pk=pk)
+    pair = Pair.objects.select_for_update(no_key=True).filter(item=item_id).first()
+    vote = RewriteVote.objects.of(user).select_for_update(of=("self",), no_key=True).get(pk=pk)
     if vote.state == VoteState.GIVEN and revision is None:
         return vote
     cleaned = clean_answers(answers, complete=True)
@@ -301,12 +319,14 @@ def _give(user, pk: int, answers: dict[str, Any], revision: int | None) -> Rewri
         setattr(vote, name, value)
     vote.state, vote.draft = VoteState.GIVEN, None
     vote.save()
+    if pair is not None:
+        contention.refresh([item_id])
     return vote
 
 
 def _room(vote: RewriteVote) -> bool:
     """Whether the rewrite wants another vote, with its row locked so that the answer stays true."""
-    return Rewrite.objects.select_for_update().filter(pk=vote.rewrite_id, taken__lt=F("wanted")).exists()
+    return Rewrite.objects.select_for_update(no_key=True).filter(pk=vote.rewrite_id, taken__lt=F("wanted")).exists()
 
 
 def previous_vote(user, project: Project, before: int | None = None) -> RewriteVote | None:

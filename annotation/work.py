@@ -337,7 +337,7 @@ def revise(
         ValidationError: the pair is settled, or the content breaks a rule.
     """
     annotation = (
-        Annotation.objects.select_for_update(of=("self", "assignment"))
+        Annotation.objects.select_for_update(of=("self", "assignment"), no_key=True)
         .select_related("item", "project", "assignment")
         .get(pk=pk, annotator_id=user.pk)
     )
@@ -373,8 +373,10 @@ def revise(
     annotation.suggestion_distance = suggestions.distance(annotation.rewrite, annotation.suggestion)
     annotation.save()
     _drop_draft(assignment)
-    if annotation.kind == ItemKind.WORK and annotation.item.finished >= annotation.item.overlap:
+    complete = annotation.item.finished >= annotation.item.overlap
+    if annotation.kind == ItemKind.WORK and (complete or pairs.proposed(annotation.item)):
         pairs.propose(annotation.item)
+    pairs.revised(annotation)
     return annotation
 
 

@@ -212,6 +212,7 @@ SPECTACULAR_SETTINGS = {
         "JobStatus": "annotation.jobs.JobStatus",
         "ImportStatus": "annotation.models.ImportStatus",
         "ItemKind": "annotation.models.ItemKind",
+        "VoteState": "annotation.models.VoteState",
         "GoldKind": "annotation.gold.KIND_CHOICES",
         "AssignmentState": "annotation.models.AssignmentState",
         "RoundState": "annotation.models.RoundState",

@@ -15,9 +15,19 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
-from annotation import consensus, gold, jobs, practice, projects, votes, work
+from annotation import consensus, gold, jobs, pairs, practice, projects, votes, work
 from annotation.jobs import JobStatus
-from annotation.models import ConsensusRun, Export, ItemImport, Pair, Rewrite, Role, SuggestionReport
+from annotation.models import (
+    Batch,
+    ConsensusRun,
+    Export,
+    ItemImport,
+    Pair,
+    PairRefresh,
+    Rewrite,
+    Role,
+    SuggestionReport,
+)
 from evaluation import reports, studies
 from evaluation.models import Generation, OutputImport, Report
 from tests.evaluation.factories import make_study, rate_everything
@@ -96,6 +106,14 @@ PAGES: dict[str, Rule] = {
     "annotation:agreement-download": page(READERS, "project", ending="csv"),
     "annotation:agreement-figure": page(READERS, "project", name="drift"),
     "annotation:rules": page(READERS, "project"),
+    "POST annotation:rules": page({LEAD}, "project"),
+    "POST annotation:pairs": page({LEAD}, "project"),
+    "annotation:batch": page(READERS, "batch"),
+    "annotation:batch-progress": page(READERS, "batch"),
+    "annotation:batch-cancel": page({LEAD}, "batch"),
+    "annotation:batch-undo": page({LEAD}, "batch"),
+    "annotation:refresh-progress": page(READERS, "pair-refresh"),
+    "annotation:keep": page({ANNOTATOR}, "sent-back"),
     "annotation:imports": page({LEAD}, "project"),
     "annotation:import": page({LEAD}, "import"),
     "annotation:import-progress": page({LEAD}, "import"),
@@ -245,6 +263,21 @@ API: dict[str, Rule] = {
     "POST pair-approve": api({LEAD}, "pair"),
     "POST pair-reject": api({LEAD}, "pair"),
     "POST pair-reopen": api({LEAD}, "pair"),
+    "POST pair-undo": api({LEAD}, "pair"),
+    "POST pair-send-back": api({LEAD}, "pair"),
+    "GET approval-rule-detail": api(READERS, "project"),
+    "PUT approval-rule-detail": api({LEAD}, "project"),
+    "POST approval-rule-preview": api({LEAD}, "project"),
+    "GET batch-list": api(EVERYBODY),
+    "POST batch-list": api({LEAD}, body=with_project(action="rule")),
+    "GET batch-detail": api(READERS, "batch"),
+    "POST batch-cancel": api({LEAD}, "batch"),
+    "POST batch-undo": api({LEAD}, "batch"),
+    "GET pair-refresh-list": api(EVERYBODY),
+    "GET pair-refresh-detail": api(READERS, "pair-refresh"),
+    "GET sent-back-list": api(EVERYBODY),
+    "GET sent-back-detail": api({ANNOTATOR}, "sent-back"),
+    "POST sent-back-keep": api({ANNOTATOR}, "sent-back"),
     "GET suggestion-settings-detail": api({LEAD}, "project", project_id="project"),
     "PATCH suggestion-settings-detail": api({LEAD}, "project", project_id="project"),
     "GET suggestion-settings-sources": api({LEAD}, "project", project_id="project"),
@@ -406,6 +439,11 @@ def world(settings, tmp_path):
         kind="pairs", file_format="csv", file=ContentFile(b"id\n", name="pairs.csv"), **job
     )
 
+    made["sent-back"] = pairs.send_back(
+        made["pair"], people[LEAD], version=made["pair"].version, annotation=made["annotation"].pk, reason="Look again."
+    )
+    made["batch"] = Batch.objects.create(action="approve", **job)
+    made["pair-refresh"] = PairRefresh.objects.create(**job)
     made["gold"] = gold.create(project, people[LEAD], kind="practice", text="Known.", labels={"bias": ["none"]})
     made["practice-round"] = practice.begin(people[ANNOTATOR], project)
     made["practice-answer"] = practice.current(people[ANNOTATOR], project)

@@ -1,8 +1,8 @@
 """REST routes of the annotation application."""
 
-from annotation.api import items, jobs, pairs, projects, quality, record, suggestions, votes, work
+from annotation.api import adjudication, items, jobs, pairs, projects, quality, record, suggestions, votes, work
 
 
 def register(router) -> None:
-    for part in (projects, quality, record, items, pairs, jobs, work, suggestions, votes):
+    for part in (projects, quality, record, items, pairs, jobs, work, suggestions, votes, adjudication):
         part.register(router)

@@ -28,6 +28,17 @@ class PairSerializer(serializers.ModelSerializer):
             "labels",
             "status",
             "disagreement",
+            "contested",
+            "annotation_count",
+            "agreement",
+            "written_alike",
+            "has_comment",
+            "votes",
+            "votes_safe",
+            "votes_meaning",
+            "votes_accepted",
+            "sent_back",
+            "batch",
             "reason",
             "imported_rewrite",
             "imported_labels",
@@ -59,6 +70,11 @@ class ApprovalSerializer(VersionSerializer):
 
 class RejectionSerializer(VersionSerializer):
     reason = serializers.CharField(allow_blank=True)
+
+
+class SendBackSerializer(VersionSerializer):
+    annotation = serializers.IntegerField(help_text="Id of the annotation to look at again.")
+    reason = serializers.CharField(allow_blank=True, help_text="What to look at again; the annotator sees it.")
 
 
 class PairViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
@@ -94,6 +110,18 @@ class PairViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
     @action(detail=True, methods=["post"])
     def reopen(self, request, pk=None):
         return self._decide(pairs.reopen, VersionSerializer)
+
+    @extend_schema(request=VersionSerializer, responses=PairSerializer)
+    @action(detail=True, methods=["post"])
+    def undo(self, request, pk=None):
+        """Take the last decision on it back: all is as it was before."""
+        return self._decide(pairs.undo, VersionSerializer)
+
+    @extend_schema(request=SendBackSerializer, responses=PairSerializer)
+    @action(detail=True, methods=["post"], url_path="send-back")
+    def send_back(self, request, pk=None):
+        """Ask one annotator to look at their annotation again."""
+        return self._decide(pairs.send_back, SendBackSerializer)
 
 
 def register(router) -> None:

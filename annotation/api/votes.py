@@ -37,7 +37,7 @@ class OwnVoteSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-class AnswersSerializer(serializers.Serializer):
+class VoteAnswersSerializer(serializers.Serializer):
     safe = serializers.BooleanField(allow_null=True, default=None, help_text="Whether the rewrite is safe.")
     keeps_meaning = serializers.BooleanField(
         allow_null=True, default=None, help_text="Whether it says what the text says."
@@ -46,7 +46,7 @@ class AnswersSerializer(serializers.Serializer):
     comment = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
 
 
-class ChangedAnswersSerializer(AnswersSerializer):
+class ChangedVoteSerializer(VoteAnswersSerializer):
     revision = serializers.IntegerField(
         required=False, allow_null=True, help_text="To change a vote that was given: the revision this is based on."
     )
@@ -83,20 +83,20 @@ class VoteViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gen
         vote = votes.next_vote(request.user, project)
         return Response(status=204) if vote is None else Response(OwnVoteSerializer(vote).data)
 
-    @extend_schema(request=AnswersSerializer, responses=OwnVoteSerializer)
+    @extend_schema(request=VoteAnswersSerializer, responses=OwnVoteSerializer)
     @action(detail=True, methods=["put"])
     def draft(self, request, pk=None):
         return Response(
             OwnVoteSerializer(
-                votes.save_draft(request.user, self.get_object().pk, self._content(AnswersSerializer))
+                votes.save_draft(request.user, self.get_object().pk, self._content(VoteAnswersSerializer))
             ).data
         )
 
-    @extend_schema(request=ChangedAnswersSerializer, responses=OwnVoteSerializer)
+    @extend_schema(request=ChangedVoteSerializer, responses=OwnVoteSerializer)
     @action(detail=True, methods=["post"])
     def give(self, request, pk=None):
         """Give the vote, or change it."""
-        answers = self._content(ChangedAnswersSerializer)
+        answers = self._content(ChangedVoteSerializer)
         vote = votes.give(request.user, self.get_object().pk, answers, answers.pop("revision", None))
         return Response(OwnVoteSerializer(vote).data)
 

@@ -1,6 +1,13 @@
 """Every row of the application, one module a subject."""
 
-from annotation.models.adjudication import PairRefresh
+from annotation.models.adjudication import (
+    ApprovalRule,
+    Batch,
+    BatchAction,
+    PairRefresh,
+    RewriteCondition,
+    SendBack,
+)
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
 from annotation.models.events import Event
 from annotation.models.files import (
@@ -24,7 +31,7 @@ from annotation.models.gold import (
     RoundState,
 )
 from annotation.models.items import MAX_OVERLAP, MAX_PRIORITY, Item, ItemKind
-from annotation.models.pairs import Pair, PairStatus
+from annotation.models.pairs import Pair, PairStatus, SentBackState
 from annotation.models.projects import (
     Dimension,
     GuidelinesVersion,
@@ -69,9 +76,12 @@ __all__ = [
     "AnnotatorChoices",
     "AnnotatorConsensus",
     "AnswerFormat",
+    "ApprovalRule",
     "Assignment",
     "AssignmentQuerySet",
     "AssignmentState",
+    "Batch",
+    "BatchAction",
     "ConsensusMethod",
     "ConsensusRun",
     "Control",
@@ -108,10 +118,13 @@ __all__ = [
     "Reservation",
     "Review",
     "Rewrite",
+    "RewriteCondition",
     "RewriteVote",
     "Role",
     "RoundState",
     "Scale",
+    "SendBack",
+    "SentBackState",
     "Suggestion",
     "SuggestionJob",
     "SuggestionPrompt",

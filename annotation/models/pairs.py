@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,6 +17,12 @@ class PairStatus(models.TextChoices):
     REJECTED = "rejected", "Rejected"
 
 
+class SentBackState(models.TextChoices):
+    NO = "", "Not sent back"
+    WAITING = "waiting", "Sent back"
+    ANSWERED = "answered", "Answered"
+
+
 class Pair(models.Model):
     """An item's text with its safe rewrite and settled labels, who settled it, and from which annotations."""
 
@@ -28,6 +34,26 @@ class Pair(models.Model):
     disagreement = models.FloatField(
         default=0, help_text="Share of dimensions on which the annotators were not unanimous, 0 to 1."
     )
+    # Facts about the annotations and votes, kept by annotation.contention.refresh; bulk rules and the queue read them.
+    contested = models.FloatField(
+        default=0, db_default=0, help_text="How much it needs a lead, 0 to 1; see annotation.contention."
+    )
+    annotation_count = models.PositiveSmallIntegerField(default=0, db_default=0)
+    agreement = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text="Per dimension, the share of annotators who chose the level that most chose.",
+    )
+    written_alike = models.BooleanField(
+        default=False, db_default=False, help_text="Every annotator wrote exactly this rewrite."
+    )
+    has_comment = models.BooleanField(default=False, db_default=False, help_text="Some annotator left a comment.")
+    votes = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Votes on this exact rewrite.")
+    votes_safe = models.PositiveSmallIntegerField(default=0, db_default=0)
+    votes_meaning = models.PositiveSmallIntegerField(default=0, db_default=0)
+    votes_accepted = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Safe and meaning kept.")
+    sent_back = models.CharField(max_length=10, choices=SentBackState.choices, blank=True, default="", db_default="")
     reason = models.TextField(blank=True, help_text="Why it was rejected.")
     imported_rewrite = models.TextField(blank=True, help_text="The ready-made rewrite that came with the text.")
     imported_labels = models.JSONField(default=dict, blank=True, help_text="The labels that came with the text.")
@@ -44,6 +70,17 @@ class Pair(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="settled_pairs"
     )
     settled_at = models.DateTimeField(null=True, blank=True)
+    batch = models.ForeignKey(
+        "annotation.Batch",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="decided",
+        help_text="The batch that settled it, until anybody changes it again.",
+    )
+    before = models.JSONField(
+        null=True, blank=True, editable=False, help_text="How it was before a lead's last decision, to undo that."
+    )
     version = models.PositiveIntegerField(
         default=1,
         editable=False,
@@ -59,7 +96,16 @@ class Pair(models.Model):
             models.CheckConstraint(condition=~Q(status="approved") | ~Q(rewrite=""), name="pair_approved_has_rewrite"),
         ]
         indexes = [
-            models.Index(fields=["project", "status", "-disagreement", "id"], name="pair_queue"),
+            models.Index(fields=["project", "status", "-contested", "id"], name="pair_queue"),
+            # What the queue's rarer filters show.
+            models.Index(
+                fields=["project", "status", "-contested", "id"],
+                condition=Q(votes_accepted__lt=F("votes")),
+                name="pair_votes_failed",
+            ),
+            models.Index(
+                fields=["project", "status", "-contested", "id"], condition=~Q(sent_back=""), name="pair_sent_back"
+            ),
         ]
 
     def __str__(self) -> str:

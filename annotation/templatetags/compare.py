@@ -1,8 +1,10 @@
 """How two texts differ, and where marks lie, as data that templates render."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django import template
 
@@ -58,3 +60,32 @@ def marked(text: str, spans: Iterable[Mapping[str, int]]) -> list[tuple[bool, st
         place = span["end"]
     found.append((False, text[place:]))
     return [part for part in found if part[1]]
+
+
+@register.simple_tag
+def marked_by_whom(text: str, annotations: Iterable[Any]) -> list[dict[str, Any]]:
+    """The whole text in parts: {"text", "who": numbers from 1 of those who marked it, "all": whether all of them did}.
+
+    Numbers count the annotations in their order, as the page shows them. Spans are in code points.
+    """
+    spans = [annotation.spans for annotation in annotations]
+    edges = {0, len(text), *(span[end] for some in spans for span in some for end in ("start", "end"))}
+    places = sorted(edge for edge in edges if 0 <= edge <= len(text))
+    found: list[dict[str, Any]] = []
+    for start, end in itertools.pairwise(places):
+        who = [
+            number
+            for number, some in enumerate(spans, 1)
+            if any(span["start"] <= start and end <= span["end"] for span in some)
+        ]
+        if found and found[-1]["who"] == who:
+            found[-1]["text"] += text[start:end]
+        else:
+            found.append({"text": text[start:end], "who": who, "all": bool(who) and len(who) == len(spans)})
+    return found
+
+
+@register.filter
+def entry(mapping: Mapping[Any, Any] | str, key: Any) -> Any:
+    """The value at a key that the template does not know by name; None where there is none."""
+    return mapping.get(key) if isinstance(mapping, Mapping) else None

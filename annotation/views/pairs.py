@@ -9,17 +9,18 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
 
-from annotation import access, pairs
+from annotation import access, batches, pairs, queueing, votes
 from annotation.comparison import compare
 from annotation.filters import PairFilter, label_choices
 from annotation.forms import SettleForm
-from annotation.models import Annotation, Pair, PairStatus, Project, Role
+from annotation.jobs import ACTIVE
+from annotation.models import Annotation, Batch, Item, Pair, PairRefresh, PairStatus, Project, Rewrite, Role
 from annotation.pagination import Page
 
 PAGE_SIZE = 50
-FILTERS = ("q", "label")
+FILTERS = ("q", "label", "state", "differs")
+HISTORY = 50  # events shown on a pair's page
 
 
 def _status(request: HttpRequest, default: str = PairStatus.PROPOSED) -> str:
@@ -42,10 +43,35 @@ def _address(request: HttpRequest, **values: Any) -> str:
     return query.urlencode()
 
 
-@require_GET
+@never_cache
 def queue(request: HttpRequest, pk: int) -> HttpResponse:
-    """Pairs of one status: proposed ones with the most disagreement first."""
-    project = access.project_for(request.user, pk, Role.LEAD, Role.TRAINER)
+    """Pairs of one status, the most contested proposed ones first. A lead may decide about those ticked."""
+    readers = (Role.LEAD,) if request.method == "POST" else (Role.LEAD, Role.TRAINER)
+    project = access.project_for(request.user, pk, *readers)
+    if request.method != "POST":
+        return _show_queue(request, project)
+    try:
+        batch = batches.decide(
+            project,
+            request.user,
+            action=request.POST.get("action", ""),
+            chosen=_ticked(request),
+            reason=request.POST.get("reason", ""),
+        )
+    except ValidationError as error:
+        return _show_queue(request, project, error)
+    messages.success(request, batch.message or "The batch waits for a worker.")
+    return redirect(batch)
+
+
+def _ticked(request: HttpRequest) -> list[list[int]]:
+    """Pairs as the page's boxes name them, id and version; what cannot be read is left to the rules to refuse."""
+    parts = [value.partition(":") for value in request.POST.getlist("pairs")]
+    numbers = [(pk, version) for pk, _, version in parts if len(pk) < 19 and len(version) < 11]
+    return [[int(pk), int(version)] for pk, version in numbers if pk.isdecimal() and version.isdecimal()]
+
+
+def _show_queue(request: HttpRequest, project: Project, error: ValidationError | None = None) -> HttpResponse:
     status = _status(request)
     shown = _filtered(request, project)
     after = request.GET.get("after", "")
@@ -64,6 +90,7 @@ def queue(request: HttpRequest, pk: int) -> HttpResponse:
         }
         for value, label in PairStatus.choices
     ]
+    held = access.require(request.user, project.pk, *Role.values)
     context = {
         "project": project,
         "page": page,
@@ -72,16 +99,33 @@ def queue(request: HttpRequest, pk: int) -> HttpResponse:
         "filter": shown,
         "labels": label_choices(project),
         "chosen_label": request.GET.get("label", ""),
+        "dimensions": project.dimensions.all(),
         "query": _address(request, status=status),
         "filtered": any(request.GET.get(name) for name in FILTERS),
+        "may_tick": status == PairStatus.PROPOSED and Role.LEAD in held,
+        "is_lead": Role.LEAD in held,
+        "ticked": {pk for pk, _ in _ticked(request)},
+        "reason": request.POST.get("reason", ""),
+        "errors": error.messages if error else [],
+        "settled": _just_settled(request, project),
+        "refresh": PairRefresh.objects.filter(project=project, status__in=ACTIVE).first(),
+        "running": Batch.objects.filter(project=project, status__in=ACTIVE).first(),
     }
-    return render(request, "annotation/pairs.html", context)
+    return render(request, "annotation/pairs.html", context, status=422 if error else 200)
+
+
+def _just_settled(request: HttpRequest, project: Project) -> Pair | None:
+    """The pair that was decided on the page before, to say so and to offer the way back."""
+    settled = request.GET.get("settled", "")
+    if not (settled.isdecimal() and len(settled) < 19):
+        return None
+    return Pair.objects.filter(project=project, pk=int(settled)).select_related("item").first()
 
 
 @never_cache
 def pair(request: HttpRequest, pk: int) -> HttpResponse:
     """One pair: everybody's annotations side by side, and the decision."""
-    rows = Pair.objects.select_related("project", "item", "settled_by", "chosen")
+    rows = Pair.objects.select_related("project", "item", "settled_by", "chosen__annotator", "batch")
     readers = (Role.LEAD,) if request.method == "POST" else (Role.LEAD, Role.TRAINER)
     found = access.object_for(request.user, rows, pk, *readers)
     if request.method != "POST":
@@ -94,15 +138,23 @@ def pair(request: HttpRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         found.refresh_from_db()
         return _show(request, found, form, error)
-    if done.status == PairStatus.PROPOSED:  # opened again
-        messages.success(request, "The pair is open again.")
+    if request.POST.get("action") in STAY:
+        messages.success(request, STAY[request.POST["action"]])
         return redirect(f"{found.get_absolute_url()}?{_address(request)}")
-    following = _next(_filtered(request, found.project).qs, found)
-    if following is None:
-        messages.success(request, f"{found.item.external_id}: {done.get_status_display().lower()}.")
-        return redirect(f"{reverse('annotation:pairs', args=[found.project_id])}?{_address(request)}")
     # The next page says what was settled, with the way back to it.
+    following = _next(_filtered(request, found.project).qs, done)
+    if following is None or following.pk == done.pk:
+        address = reverse("annotation:pairs", args=[found.project_id])
+        return redirect(f"{address}?{_address(request, settled=found.pk)}")
     return redirect(f"{following.get_absolute_url()}?{_address(request, settled=found.pk)}")
+
+
+# Decisions after which the same pair is shown, and what is said then.
+STAY = {
+    "reopen": "The pair is open again.",
+    "undo": "The decision is undone; the pair is as it was before.",
+    "more": "More annotators are asked for; the pair is refreshed when they have finished.",
+}
 
 
 def _decide(request: HttpRequest, found: Pair, form: SettleForm) -> Pair:
@@ -110,6 +162,21 @@ def _decide(request: HttpRequest, found: Pair, form: SettleForm) -> Pair:
     match request.POST.get("action"):
         case "reopen":
             return pairs.reopen(found, request.user, version=version)
+        case "undo":
+            return pairs.undo(found, request.user, version=version)
+        case "more":
+            more = form.cleaned_data["more"]
+            queueing.ask_for_more(found.project, request.user, Item.objects.filter(pk=found.item_id), more)
+            return found
+        case "send_back":
+            pairs.send_back(
+                found,
+                request.user,
+                version=version,
+                annotation=form.cleaned_data["annotation"] or 0,
+                reason=form.cleaned_data["sent_reason"],
+            )
+            return Pair.objects.get(pk=found.pk)
         case "reject":
             return pairs.reject(found, request.user, version=version, reason=form.cleaned_data["reason"])
         case "approve":
@@ -121,7 +188,7 @@ def _decide(request: HttpRequest, found: Pair, form: SettleForm) -> Pair:
                 labels=form.labels(),
                 chosen=form.cleaned_data["chosen"],
             )
-    raise ValidationError("Choose to approve or to reject.")
+    raise ValidationError("Choose to approve, to reject or to send it back.")
 
 
 def _next(filtered: "QuerySet[Pair]", place: Pair) -> Pair | None:
@@ -142,6 +209,8 @@ def _show(
         typed = {
             "rewrite": request.POST.get("rewrite", ""),
             "reason": request.POST.get("reason", ""),
+            "sent_reason": request.POST.get("sent_reason", ""),
+            "annotation": form.cleaned_data.get("annotation"),
             "labels": form.labels(),
             "chosen": form.cleaned_data.get("chosen"),
         }
@@ -159,14 +228,15 @@ def _show(
                 typed |= {"rewrite": annotation.rewrite, "chosen": annotation.pk}
     filtered = _filtered(request, found.project).qs
     held = access.require(request.user, found.project_id, *Role.values)
-    settled = request.GET.get("settled", "")
-    known = settled.isdecimal() and len(settled) < 19
+    rewrites = list(Rewrite.objects.filter(item=found.item_id).prefetch_related(votes.GIVEN).order_by("-votes", "pk"))
     context = {
         "project": found.project,
         "pair": found,
-        "settled": Pair.objects.filter(project=found.project, pk=settled).select_related("item").first()
-        if known
-        else None,
+        "settled": _just_settled(request, found.project),
+        "rewrites": [rewrite for rewrite in rewrites if rewrite.given or rewrite.open],
+        "votes_by_text": {rewrite.text: rewrite for rewrite in rewrites if rewrite.votes},
+        "sent": found.send_backs.select_related("annotation__annotator", "sent_by").order_by("pk"),
+        "history": found.item.events.select_related("actor")[:HISTORY],
         "item": found.item,
         "comparison": comparison,
         "settle": [

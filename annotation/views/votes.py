@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, votes
+from annotation import access, practice, votes, wellbeing
 from annotation.models import Project, RewriteVote, Role, VoteState
 
 
@@ -18,7 +18,7 @@ from annotation.models import Project, RewriteVote, Role, VoteState
 def next_vote(request: HttpRequest, pk: int) -> HttpResponse:
     """The rewrite that this person judges now, or the next one."""
     project = access.project_for(request.user, pk, Role.ANNOTATOR)
-    return _show(request, project, votes.next_vote(request.user, project))
+    return _show_next(request, project)
 
 
 @never_cache
@@ -35,12 +35,12 @@ def vote(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         votes.give(request.user, pk, answers, int(revision) if revision.isdecimal() else None)
     except votes.NoLongerWanted as error:
-        return _show(request, project, votes.next_vote(request.user, project), notice=error.messages[0])
+        return _show_next(request, project, error.messages[0])
     except ValidationError as error:
         return _show(request, project, _own(request, pk), answers, errors=error.messages, status=422)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("annotation:votes", project.pk)
-    return _show(request, project, votes.next_vote(request.user, project))
+    return _show_next(request, project)
 
 
 @require_POST
@@ -70,7 +70,7 @@ def back(request: HttpRequest, pk: int) -> HttpResponse:
     previous = votes.previous_vote(request.user, project, number)
     if previous is None:
         notice = "This is the beginning: you have voted on nothing earlier."
-        return _show(request, project, votes.next_vote(request.user, project), notice=notice)
+        return _show_next(request, project, notice)
     return _show(request, project, previous)
 
 
@@ -87,6 +87,13 @@ def posted_answers(request: HttpRequest) -> dict[str, Any]:
 
 def _own(request: HttpRequest, pk: int) -> RewriteVote:
     return get_object_or_404(RewriteVote.objects.of(request.user), pk=pk)
+
+
+def _show_next(request: HttpRequest, project: Project, notice: str = "") -> HttpResponse:
+    try:
+        return _show(request, project, votes.next_vote(request.user, project), notice=notice)
+    except (practice.PracticeNeeded, wellbeing.LimitReached) as error:
+        return _show(request, project, None, notice=error.messages[0])
 
 
 def _show(
@@ -114,6 +121,7 @@ def _show(
             "item": found.rewrite.item,
             "given": given,
             "locked": given and votes.settled(found),
+            "warnings": wellbeing.warnings_for(project, found.rewrite.item.content_kinds),
             "has_draft": bool(found.draft),
             "cannot_judge": bool(shown.get("cannot_judge")),
             "comment": shown.get("comment") or "",

@@ -66,7 +66,7 @@
         this.labels = { ...value };
       } else if (field === "spans") this.marks.set(value);
       else if (field === "target_groups") this.groups.set(value);
-      else if (field === "rewrite") { this.rewrite.value = value; this.showDiff(); }
+      else if (field === "rewrite") { this.rewrite.value = this.putIn = value; this.showDiff(); }
       else {
         this.form.elements.comment.value = value;
         if (value) this.form.elements.comment.closest("details").open = true;
@@ -148,6 +148,13 @@
         event.target.closest(".note").remove();
         say("What was submitted is shown again. Undo brings your changes back.");
         $("text-title").focus();
+      });
+      // What a key put into the text field is taken back there too, until something is typed.
+      this.rewrite.addEventListener("keydown", (event) => {
+        if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.key.toLowerCase() !== "z") return;
+        if (this.rewrite.value !== this.putIn || !this.done.length || !("rewrite" in this.done.at(-1))) return;
+        event.preventDefault();
+        this.undo();
       });
       $("copy-text")?.addEventListener("click", () => this.copyText());
       $("mark-words")?.addEventListener("click", () => this.marks.startWords());

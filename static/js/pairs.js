@@ -1,4 +1,4 @@
-// The pair's and the text's page: take over a rewrite, see its differences live, decide by keyboard.
+// The pairs' queue, and the pair's and the text's page: take over a rewrite, see its differences live, decide by keyboard.
 (() => {
   "use strict";
   const $ = (id) => document.getElementById(id);
@@ -50,9 +50,33 @@
     $("hide")?.setAttribute("aria-pressed", String(blurred));
   }
 
+  // The queue: the row in hand is the one whose link has the focus.
+  const rows = () => [...document.querySelectorAll("[data-row]")];
+  const rowInHand = () => document.activeElement?.closest("tr")?.querySelector("[data-row]");
+  function moveRow(step) {
+    const all = rows();
+    const at = all.indexOf(rowInHand());
+    all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + step))]?.focus();
+  }
+  function tick() {
+    const box = rowInHand()?.closest("tr").querySelector("[name=pairs]");
+    if (box) { box.checked = !box.checked; countTicks(); }
+  }
+  function countTicks() {
+    const boxes = [...document.querySelectorAll("#ticks [name=pairs]")];
+    const ticked = boxes.filter((box) => box.checked).length;
+    document.querySelector("#ticks [data-count]").textContent = `${ticked} ticked`;
+    const all = document.querySelector("#ticks [data-all]");
+    all.checked = ticked === boxes.length;
+    all.indeterminate = ticked > 0 && ticked < boxes.length;
+  }
+
   const press = (id) => { if (!leaving) $(id)?.click(); };
   const approve = () => { if (performance.now() > GRACE) press("approve"); };
   const openRejection = () => { const box = $("rejection"); if (box) { box.open = true; $("reason").focus(); } };
+  const openSending = () => { const box = $("sending"); if (box) { box.open = true; $("annotation").focus(); } };
+  const openAsking = () => { const box = $("asking"); if (box) { box.open = true; $("more").focus(); } };
+  const undo = () => { if (performance.now() > GRACE && !leaving) document.querySelector("[data-undo]")?.click(); };
   const openHelp = () => { const help = $("help"); if (help && !help.open) help.showModal(); };
 
   document.addEventListener("keydown", (event) => {
@@ -61,7 +85,7 @@
     if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
       if (!$("settle")) return;
       event.preventDefault();
-      press(target.id === "reason" ? "reject" : "approve");
+      press({ reason: "reject", "sent-reason": "send-back", annotation: "send-back", more: "ask-more" }[target.id] || "approve");
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -70,15 +94,17 @@
       return;
     }
     if (leaving || store.get("redress-single-keys") === "no") return;
-    if (/^[0-9]$/.test(event.key)) {
+    if (/^[0-9]$/.test(event.key) && rewrite) {
       const sources = [...document.querySelectorAll(".annotation")];
       const source = event.key === "0"
         ? document.querySelector("[data-use='']") : sources[Number(event.key) - 1]?.querySelector("[data-use]");
       if (source) { event.preventDefault(); use(source); }
       return;
     }
-    const actions = {
-      a: approve, r: openRejection, j: () => press("next"), k: () => press("previous"),
+    const actions = $("ticks") || document.querySelector("[data-row]") ? {
+      j: () => moveRow(1), k: () => moveRow(-1), x: tick, u: undo, "?": openHelp,
+    } : {
+      a: approve, r: openRejection, s: openSending, m: openAsking, u: undo, j: () => press("next"), k: () => press("previous"),
       e: () => rewrite?.focus(), h: toggleBlur, "?": openHelp,
     };
     if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
@@ -100,6 +126,13 @@
     document.body.classList.toggle("blurred", store.get("redress-blur") === "yes");
     $("hide")?.setAttribute("aria-pressed", String(document.body.classList.contains("blurred")));
     if ($("single-keys")) $("single-keys").checked = store.get("redress-single-keys") !== "no";
+    if ($("ticks")) {
+      const all = document.querySelector("#ticks [data-all]");
+      all.hidden = false;
+      all.addEventListener("change", () => { for (const box of document.querySelectorAll("#ticks [name=pairs]")) box.checked = all.checked; countTicks(); });
+      $("ticks").addEventListener("change", countTicks);
+      countTicks();
+    }
     rewrite = $("settle") ? $("rewrite") : null;
     untouched = true;
     if (!rewrite) return;
@@ -108,7 +141,7 @@
       clearTimeout(timer);
       timer = setTimeout(() => { showChosen(); showDiff(); }, 120);
     });
-    $("reason").addEventListener("input", () => { untouched = false; });
+    for (const id of ["reason", "sent-reason"]) $(id)?.addEventListener("input", () => { untouched = false; });
     $("settle").addEventListener("submit", (event) => {
       if (leaving) { event.preventDefault(); return; } // a second press on the way out
       leaving = untouched = true;

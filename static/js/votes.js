@@ -126,7 +126,7 @@
   function start() {
     const form = $("vote");
     task = form ? new Task(form) : null;
-    document.body.classList.toggle("blurred", store.get("redress-blur") === "yes");
+    document.body.classList.toggle("blurred", store.get("redress-blur") === "yes" || "blur" in (form?.dataset || {}));
     $("hide")?.setAttribute("aria-pressed", String(document.body.classList.contains("blurred")));
     if ($("changes")) $("changes").open = store.get("redress-vote-changes") !== "no";
   }

@@ -382,14 +382,14 @@ def decide(client, pair, action, follow=False, query="", **values):
 
 def test_the_queue_has_tabs_filters_and_the_most_disputed_first(client, project):
     for level, share in (("none", 0.25), ("high", 0.75)):
-        PairFactory(project=project, status=PairStatus.PROPOSED, labels={"bias": level}, disagreement=share)
+        PairFactory(project=project, status=PairStatus.PROPOSED, labels={"bias": level}, contested=share)
     approved = PairFactory(project=project)
     text = page(client, "pairs", project.pk)
-    assert text.index("75 %") < text.index("25 %")
+    assert text.index("75 of 100") < text.index("25 of 100")
     assert approved.item.external_id not in text
     assert approved.item.external_id in page(client, "pairs", project.pk, status="approved")
     text = page(client, "pairs", project.pk, label="bias:none")
-    assert "25 %" in text and "75 %" not in text
+    assert "25 of 100" in text and "75 of 100" not in text
     assert "No pair matches" in page(client, "pairs", project.pk, q="nowhere")
     for query in ({"q": "\x00"}, {"label": "purple"}, {"status": "x"}, {"after": "9" * 30}, {"after": "x"}):
         page(client, "pairs", project.pk, **query)
@@ -398,7 +398,7 @@ def test_the_queue_has_tabs_filters_and_the_most_disputed_first(client, project)
 def test_the_queue_is_paged_by_key(client, project, monkeypatch):
     monkeypatch.setattr("annotation.views.pairs.PAGE_SIZE", 2)
     made = [
-        PairFactory(project=project, status=PairStatus.PROPOSED, disagreement=share).item.external_id
+        PairFactory(project=project, status=PairStatus.PROPOSED, contested=share).item.external_id
         for share in (0.5, 0.25, 0.5, 0.75, 0.25)
     ]
     seen, after = [], None
@@ -423,7 +423,7 @@ def test_the_pair_page_is_filled_with_the_majority_and_the_chosen_rewrite(client
 
 def test_approving_goes_on_to_the_next_pair_of_the_filtered_queue(client, project, lead):
     first, _, third = (
-        PairFactory(project=project, status=PairStatus.PROPOSED, labels={"bias": level}, disagreement=share)
+        PairFactory(project=project, status=PairStatus.PROPOSED, labels={"bias": level}, contested=share)
         for level, share in (("high", 0.9), ("none", 0.8), ("high", 0.7))
     )
     values = {"rewrite": "Settled.", "label-bias": "none", "label-harm": ""}
@@ -433,7 +433,7 @@ def test_approving_goes_on_to_the_next_pair_of_the_filtered_queue(client, projec
     first.refresh_from_db()
     assert (first.status, first.rewrite, first.labels) == ("approved", "Settled.", {"bias": "none"})
     answer = decide(client, third, "reject", query="?label=bias:high", reason="Not a sentence.")
-    assert answer.url == f"{url('pairs', project.pk)}?label=bias%3Ahigh"
+    assert answer.url == f"{url('pairs', project.pk)}?label=bias%3Ahigh&settled={third.pk}"
 
 
 def test_a_refused_decision_keeps_what_was_typed(client, project):

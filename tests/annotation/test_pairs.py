@@ -109,7 +109,7 @@ def test_proposing_needs_few_queries(project, django_assert_max_num_queries):
     item = ItemFactory(project=project, overlap=5)
     for _ in range(4):
         annotate(item)
-    with transaction.atomic(), django_assert_max_num_queries(7):
+    with transaction.atomic(), django_assert_max_num_queries(8):
         pairs.propose(item)
 
 
@@ -287,9 +287,9 @@ def test_only_a_settled_pair_can_be_opened_again(pair, lead):
 
 
 @pytest.mark.django_db
-def test_the_queue_has_disagreements_first_and_can_be_walked_both_ways(project):
+def test_the_queue_has_the_most_contested_first_and_can_be_walked_both_ways(project):
     made = [
-        PairFactory(project=project, status=PairStatus.PROPOSED, disagreement=share)
+        PairFactory(project=project, status=PairStatus.PROPOSED, contested=share)
         for share in (0.25, 0.75, 0, 0.75, 1 / 3)
     ]
     rows = Pair.objects.filter(project=project)
