@@ -396,7 +396,10 @@ class RuleForm(forms.ModelForm):
 class SuggestionSettingsForm(forms.ModelForm):
     """Source, prompt and limits of a project's suggestions."""
 
-    source = forms.ChoiceField(help_text="Endpoints are defined by an administrator.")
+    source = forms.ChoiceField(
+        help_text="Endpoints are defined by an administrator. A run of this project answers with the rewrite alone, to "
+        "the prompt it was trained with: choose that below, and leave the prompt empty."
+    )
     with_labels = forms.BooleanField(label="Suggest labels", required=False)
     with_rewrite = forms.BooleanField(label="Suggest a rewrite", required=False)
     answer_format = forms.ChoiceField(label="The answer is", choices=AnswerFormat.choices)
@@ -432,7 +435,8 @@ class SuggestionSettingsForm(forms.ModelForm):
             names = ("with_labels", "with_rewrite", "answer_format", "max_tokens", "template")
             initial = {name: getattr(prompt, name) for name in names}
             initial["source"] = f"{prompt.source_kind}:{prompt.source_id}"
-        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
+        kwargs["initial"] = initial | kwargs.get("initial", {})
+        super().__init__(*args, **kwargs)
         field = self.fields["source"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(f"{source.kind}:{source.id}", source_label(source)) for source in self.sources]

@@ -239,7 +239,11 @@ def _annotation_task(
 
 
 def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotation) -> dict[str, Any]:
-    return content_fields(project, content, suggestions.shown(row, work.dimensions_of(project)))
+    suggestion = suggestions.shown(row, work.dimensions_of(project))
+    if suggestion:
+        # Marks on nearly every word would hide what is proposed.
+        suggestion["is_close"] = suggestions.closeness(row.item.text, suggestion["rewrite"]) > 0.35
+    return content_fields(project, content, suggestion)
 
 
 def content_fields(
