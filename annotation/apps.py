@@ -5,8 +5,17 @@ class AnnotationConfig(AppConfig):
     name = "annotation"
 
     def ready(self) -> None:
-        # They register themselves: a kind of export, and a source of suggestions.
-        from annotation import agreement_report, dataset_export, endpoints, export_kinds  # noqa: F401
+        from annotation import (
+            agreement_report,  # noqa: F401 - registers its export itself
+            dataset_export,
+            endpoints,
+            export_kinds,
+            exports,
+            suggesters,
+            suggestion_exports,
+        )
 
         export_kinds.register_all()
         dataset_export.register_all()
+        exports.register(suggestion_exports.EXPORTER)
+        suggesters.register(endpoints.SUGGESTER)

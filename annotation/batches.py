@@ -283,7 +283,7 @@ def _back(batch: Batch) -> bool:
 
 def _decide(batch: Batch, ids: list[int], status: PairStatus) -> None:
     now = timezone.now()
-    values = {
+    values: dict[str, Any] = {
         "pairs": ids,
         "status": status,
         "reason": batch.reason,
@@ -302,7 +302,7 @@ def _decide(batch: Batch, ids: list[int], status: PairStatus) -> None:
 
 def _log(cursor, batch: Batch, ids: list[int], action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
     events.ACTIONS[action]  # a misspelt action must not go unnoticed
-    values = {"pairs": ids, "user": batch.created_by_id, "now": timezone.now(), "action": action}
+    values: dict[str, Any] = {"pairs": ids, "user": batch.created_by_id, "now": timezone.now(), "action": action}
     cursor.execute(LOG, values | {"before": json.dumps(before), "after": json.dumps(after)})
 
 

@@ -23,7 +23,7 @@ def insert(cursor, model: type[Model], expressions: Mapping[str, str], source: s
         if field.is_relation or not field.primary_key:
             name = f"default_{field.column}"
             parameters[name] = field.get_db_prep_save(field.get_default(), connection)
-            chosen[field.column] = f"%({name})s"
+            chosen[str(field.column)] = f"%({name})s"
     columns = ", ".join(f'"{column}"' for column in chosen)
     cursor.execute(
         f'INSERT INTO "{model._meta.db_table}" ({columns}) SELECT {", ".join(chosen.values())} {source}',

@@ -30,6 +30,7 @@ from annotation.models import (
 CHUNK = 10_000
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-7
+TIED = 1e-3  # a smaller difference between two levels' probabilities decides nothing
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Estimate:
     """One dimension, estimated.
 
     Args:
-        labels: shape (items,), index of the most probable level. confidence: shape (items,), its probability.
+        labels: shape (items,), index of the most probable level, -1 where there is none or the first place is shared.
+        confidence: shape (items,), its probability.
         prior: shape (levels,), estimated share of each level.
-        matrices: shape (annotators, true level, chosen level), rows sum to 1; NaN for annotators without a label.
+        matrices: shape (annotators, true level, chosen level), rows sum to 1. NaN for annotators without
+            a label, and in rows of levels that nobody chose.
         used: shape (annotators,), how many labels each gave.
     """
 
@@ -61,7 +64,7 @@ def dawid_skene(
         items, annotators, levels: shape (labels given,), indices. Labels may be missing, or given twice by one person.
 
     Returns:
-        Items without a label get -1 and NaN. A level that nobody chose has probability 0.
+        Items without a label get -1 and NaN. A level that nobody chose has prior 0.
 
     Source: Dawid and Skene, Applied Statistics 28 (1979), by crowdkit.aggregation.DawidSkene.
     """
@@ -87,11 +90,14 @@ def dawid_skene(
     best = probabilities.argmax(axis=1)
     labels[rows] = found[best]
     confidence[rows] = probabilities[np.arange(len(rows)), best]
+    if probabilities.shape[1] > 1:
+        first_two = np.sort(probabilities, axis=1)[:, -2:]
+        labels[rows[first_two[:, 1] - first_two[:, 0] < TIED]] = -1
     prior[found] = model.priors_.reindex(found).to_numpy()
     workers = model.errors_.index.get_level_values("worker").to_numpy()
     chosen = model.errors_.index.get_level_values("label").to_numpy()
-    matrices[np.unique(workers)] = 0
     for column, true in enumerate(model.errors_.columns.to_numpy()):
+        matrices[np.unique(workers), true] = 0
         matrices[workers, true, chosen] = model.errors_.to_numpy()[:, column]
     iterations = len(model.loss_history_)
     return Estimate(labels, confidence, prior, matrices, used, iterations, iterations < MAX_ITERATIONS)
@@ -257,9 +263,9 @@ def _annotator_rows(
                 annotator_id=annotator,
                 dimension=key,
                 annotations=int(one.used[place]),
-                accuracy=float((one.prior * matrix.diagonal()).sum()),
+                accuracy=float(np.nansum(one.prior * matrix.diagonal())),
                 levels=levels[key],
-                matrix=[[round(float(value), 6) for value in row] for row in matrix],
+                matrix=[[None if np.isnan(value) else round(float(value), 6) for value in row] for row in matrix],
             )
 
 

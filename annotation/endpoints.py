@@ -328,4 +328,4 @@ def source(project_id: int, pk: int) -> Source | None:
     return _source(endpoint) if endpoint else None
 
 
-suggesters.register(suggesters.Suggester(kind="endpoint", title="Endpoint", sources=sources, source=source, ask=ask))
+SUGGESTER = suggesters.Suggester(kind="endpoint", title="Endpoint", sources=sources, source=source, ask=ask)

@@ -58,7 +58,8 @@ class GoldForm(forms.Form):
                 "marks": "\n".join(gold.item.text[span["start"] : span["end"]] for span in gold.spans),
             }
             initial |= {f"label-{key}": accepted for key, accepted in gold.labels.items()}
-        super().__init__(*args, initial=initial, **kwargs)
+        kwargs["initial"] = initial
+        super().__init__(*args, **kwargs)
         if item is not None:
             del self.fields["text"], self.fields["external_id"]
         for dimension in self.dimensions:

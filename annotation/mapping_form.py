@@ -1,8 +1,9 @@
 """The form in which a lead says what the columns of a file mean, filled with the guess."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.http import QueryDict
 
 from annotation import mapping
 from annotation.mapping import LABEL, OTHER_TARGETS, TEXT_TARGETS, label_key
@@ -99,10 +100,11 @@ class MappingForm(forms.Form):
         if self.is_bound and self.data.get(f"shown-{number}") != target:
             # Never seen with this target: fill in the guess, and ask.
             self.asks_again = True
-            self.data = self.data.copy()
-            self.data[f"shown-{number}"] = target
+            filled = cast(QueryDict, self.data).copy()
+            filled[f"shown-{number}"] = target
             for place, value in enumerate(choices):
-                self.data[f"value-{number}-{place}"] = levels.get(value, "")
+                filled[f"value-{number}-{place}"] = levels.get(value, "")
+            self.data = filled
 
     def is_valid(self) -> bool:
         return super().is_valid() and not self.asks_again

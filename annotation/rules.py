@@ -87,7 +87,7 @@ def save(project: Project, user, values: Mapping[str, Any]) -> ApprovalRule:
     stored = ApprovalRule.objects.filter(project=project).first()
     before, after = values_of(stored) if stored else {}, values_of(rule)
     if before != after:
-        rule.pk, rule.updated_by = stored and stored.pk, user
+        rule.pk, rule.updated_by = (stored.pk if stored else None), user
         rule.save()
         old, new = events.changes(before, after)
         events.record(project, user, "rule.changed", before=old, after=new)

@@ -303,7 +303,7 @@ class Archive:
                     raise
                 raise Unreadable(f"{name[:100]!r} in the archive is damaged ({_short(error)}).") from None
             copy.seek(0)
-            yield copy  # type: ignore[misc]
+            yield copy
 
     def json(self, name: str) -> Any:
         """A small JSON member; None when there is none or it is none."""
@@ -412,7 +412,7 @@ class DatasetFolder(Source):
             text = file.read(MAX_SCHEMA).decode("utf-8", "replace")
         header = re.match(r"\A---\s*\n(.*?)\n---\s*\n", text, re.DOTALL)
         try:
-            about = yaml.safe_load(header[1]) if header else None
+            about = yaml.safe_load(header[1]) if header else {}
             configs = [one for one in about["configs"] if isinstance(one, dict)]
         except (yaml.YAMLError, KeyError, TypeError, RecursionError, ValueError):
             return []

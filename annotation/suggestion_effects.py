@@ -106,8 +106,9 @@ def effect(
     )
 
 
-def _figures(seen: Floats, n_seen: Floats, unseen: Floats, n_unseen: Floats, axis: int) -> Floats:
+def _figures(*arrays: Floats, axis: int) -> Floats:
     """Mean seen, mean unseen, difference; NaN where there is nothing to divide by."""
+    seen, n_seen, unseen, n_unseen = arrays
     with np.errstate(divide="ignore", invalid="ignore"):
         first = seen.sum(axis=axis) / n_seen.sum(axis=axis)
         second = unseen.sum(axis=axis) / n_unseen.sum(axis=axis)

@@ -35,7 +35,7 @@ STYLE = {
 def effects(results: dict[str, Any]) -> str:
     """Every share seen and unseen on the left, and the difference on the right, with their intervals."""
     rows = [row for row in results["rows"] if row["unit"] == "share"]
-    names = [row["name"] if len(row["name"]) <= 44 else row["name"][:43] + "…" for row in rows]
+    names = [row["name"] if len(row["name"]) <= 60 else row["name"][:59] + "…" for row in rows]
     with rc_context(STYLE):
         figure = Figure(figsize=(9, 1.3 + 0.42 * len(rows)), layout="constrained")
         figure.patch.set_alpha(0)

@@ -153,8 +153,8 @@ def _table(found: Iterable[tuple], figures: int) -> np.ndarray:
     places: dict[int, int] = {}
     seen: list[list[float]] = []
     for cluster, is_seen, *values in found:
-        place = places.setdefault(cluster, len(places))
-        seen.append([place, float(is_seen), *(float(value or 0) for value in values)])
+        row = places.setdefault(cluster, len(places))
+        seen.append([row, float(is_seen), *(float(value or 0) for value in values)])
     table = np.zeros((figures, 4, len(places)))
     if seen:
         flat = np.array(seen)

@@ -65,7 +65,7 @@ def settings_of(project: Project) -> SuggestionSettings | None:
 
 def dimensions_now(project_id: int) -> list[dict[str, Any]]:
     """As a prompt's version keeps them."""
-    return list(Dimension.objects.filter(project=project_id).values("key", "name", "levels"))
+    return [dict(row) for row in Dimension.objects.filter(project=project_id).values("key", "name", "levels")]
 
 
 @transaction.atomic
@@ -94,10 +94,9 @@ def change(project: Project, user, *, source: tuple[str, int] | None = None, **v
         row.full_clean(exclude=["project", "prompt", "seed"])
     except ValidationError as error:
         errors |= error.error_dict
-    if not errors:
-        found = suggesters.source_of(project.pk, prompt.source_kind, prompt.source_id)
-        if found and not found.is_free and row.budget is None and row.budget_tokens is None:
-            errors["budget"] = "This source costs money. Give a budget in money or in tokens."
+    found = suggesters.source_of(project.pk, prompt.source_kind, prompt.source_id)
+    if found and not found.is_free and row.budget is None and row.budget_tokens is None:
+        errors["budget"] = "This source costs money. Give a budget in money or in tokens."
     if errors:
         raise ValidationError(errors)
     if prompt.pk is None:
@@ -289,7 +288,7 @@ class Budget:
     """What may still be spent. Threads that send a request once more ask it too."""
 
     def __init__(self, row: SuggestionSettings) -> None:
-        self.limits = (row.budget, row.budget_tokens)
+        self.money, self.tokens = row.budget, row.budget_tokens
         self.used: tuple[Decimal, int] = spent(row.project_id)
         self.lock = threading.Lock()
 
@@ -297,7 +296,9 @@ class Budget:
         """Set aside what a request can cost at most; False when that is more than is left."""
         with self.lock:
             after = (self.used[0] + money, self.used[1] + tokens)
-            if any(limit is not None and value > limit for value, limit in zip(after, self.limits, strict=True)):
+            if self.money is not None and after[0] > self.money:
+                return False
+            if self.tokens is not None and after[1] > self.tokens:
                 return False
             self.used = after
             return True
@@ -487,7 +488,7 @@ def summary(job: SuggestionJob, asking: Asking) -> str:
 
 
 def money_text(amount: Decimal) -> str:
-    return f"{amount:.4f}".rstrip("0").rstrip(".") + f" {site.CURRENCY}"
+    return f"{amount:.6f}".rstrip("0").rstrip(".") + f" {site.CURRENCY}"
 
 
 # Showing
@@ -533,6 +534,11 @@ def shown(row: Assignment | Annotation, dimensions: Iterable[Dimension]) -> dict
     levels = {dimension.key: dimension.levels for dimension in dimensions}
     labels = {key: level for key, level in suggestion.labels.items() if level in levels.get(key, ())}
     return {"labels": labels, "rewrite": suggestion.rewrite, "spans": suggestion.spans}
+
+
+def closeness(text: str, rewrite: str) -> float:
+    """How much of a text a rewrite keeps: 1 less the normalised Levenshtein distance over words."""
+    return Levenshtein.normalized_similarity(text.split(), rewrite.split())
 
 
 def distance(rewrite: str, suggestion: Suggestion | None) -> float | None:

@@ -190,7 +190,9 @@ class OutputImportSerializer(serializers.ModelSerializer):
 
 class OutputUploadSerializer(serializers.Serializer):
     project = serializers.IntegerField()
-    file = serializers.FileField(help_text="CSV in UTF-8: external_id (or text), system, output.")
+    file = serializers.FileField(
+        allow_empty_file=True, help_text="CSV in UTF-8: external_id (or text), system, output."
+    )
 
 
 class OutputImportViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
@@ -212,11 +214,11 @@ class OutputImportViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModel
         return Response(OutputImportSerializer(job).data, status=201)
 
     @extend_schema(responses=RejectedOutputSerializer(many=True), filters=False)
-    @action(detail=True, pagination_class=None)
+    @action(detail=True, filter_backends=[])
     def rejected(self, request, pk=None):
-        """The first thousand rejected rows."""
-        rows = self.get_object().rejected_rows.all()[:1000]
-        return Response(RejectedOutputSerializer(rows, many=True).data)
+        """Every rejected row with its reason."""
+        page = self.paginate_queryset(self.get_object().rejected_rows.all())
+        return self.get_paginated_response(RejectedOutputSerializer(page, many=True).data)
 
     @extend_schema(request=None, responses=OutputImportSerializer)
     @action(detail=True, methods=["post"])

@@ -106,4 +106,5 @@ class UploadForm(forms.Form):
         label="CSV file",
         help_text="UTF-8, with the columns external_id (or text, the exact text), system and output.",
         widget=forms.ClearableFileInput(attrs={"accept": ".csv,text/csv"}),
+        allow_empty_file=True,  # the service says it, for page and API alike
     )

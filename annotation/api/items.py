@@ -183,7 +183,7 @@ class AnnotationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         return annotations.filter(leads | own)
 
     def get_serializer_context(self) -> dict[str, Any]:
-        context = super().get_serializer_context()
+        context = dict(super().get_serializer_context())
         user: Any = self.request and self.request.user
         if user and user.is_authenticated:
             projects = Project.objects.all()

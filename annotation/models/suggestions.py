@@ -14,8 +14,11 @@ from annotation.jobs import ACTIVE, Job
 from annotation.models.items import Item
 from annotation.models.projects import Project, ProjectScopedQuerySet
 
-PRICE = {"max_digits": 12, "decimal_places": 4, "default": Decimal(0), "validators": [MinValueValidator(0)]}
-MONEY = {"max_digits": 16, "decimal_places": 8}
+PRICE: dict[str, Any] = {
+    **{"max_digits": 12, "decimal_places": 4, "default": Decimal(0)},
+    "validators": [MinValueValidator(0)],
+}
+MONEY: dict[str, Any] = {"max_digits": 16, "decimal_places": 8}
 
 
 def default_parameters() -> dict[str, Any]:

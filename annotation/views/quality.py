@@ -199,8 +199,8 @@ def _estimated(project: Project, run: ConsensusRun | None) -> list[dict[str, Any
             "dimension": dimension,
             "facts": run.dimensions[dimension.key],
             "prior": [
-                {"level": level, "percent": 100 * share}
-                for level, share in run.dimensions[dimension.key]["prior"].items()
+                {"level": level, "percent": 100 * run.dimensions[dimension.key]["prior"].get(level, 0)}
+                for level in dimension.levels
             ],
             "people": rows.get(dimension.key, []),
         }

@@ -132,6 +132,12 @@ def test_undo_in_a_text_field_is_the_fields_own(annotating):
     assert (annotating.input_value("#rewrite"), chosen(annotating)) == ("", ["none"])
 
 
+def test_a_copied_text_is_taken_back_from_inside_the_field_too(annotating):
+    annotating.fill("#rewrite", "My own words.")
+    press(annotating, "Escape", "c", "Control+z")
+    assert annotating.input_value("#rewrite") == "My own words."
+
+
 def test_other_scripts_set_labels_and_rewrites_and_add_keys(annotating):
     annotating.evaluate(
         """() => {

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from annotation import gold
-from annotation.models import Annotation, PracticeRound, Role
+from annotation import consensus, gold, jobs
+from annotation.models import Annotation, ConsensusRun, PracticeRound, Role
+from tests.annotation.test_consensus import contested
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -87,6 +88,7 @@ def test_practice_failed_retried_passed_and_then_work_with_a_hidden_text(new_pag
     page.keyboard.press("ArrowRight")
     expect(page.locator("#task")).to_contain_text("Text 2 of 2")
     answer(page, "1131")
+    expect(page.get_by_role("heading", name="Your answer and the right one")).to_be_focused()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("heading", name="Not passed yet")).to_be_focused()
     expect(page.locator("#task")).to_contain_text("2 tries left")
@@ -97,6 +99,7 @@ def test_practice_failed_retried_passed_and_then_work_with_a_hidden_text(new_pag
     for number in (1, 2):
         expect(page.locator("#task")).to_contain_text(f"Text {number} of 2")
         answer(page, "3231")
+        expect(page.get_by_role("heading", name="Your answer and the right one")).to_be_focused()
         expect(page.locator("table.compare")).not_to_contain_text("not right")
         page.keyboard.press("ArrowRight")
     expect(page.get_by_role("heading", name="Passed")).to_be_visible()
@@ -133,26 +136,17 @@ def test_practice_failed_retried_passed_and_then_work_with_a_hidden_text(new_pag
 
 
 def test_the_consensus_fills_the_labels_of_a_pair_by_key(new_page):
-    from annotation import consensus, jobs, work
-    from annotation.models import ConsensusRun
-
     lead = UserFactory()
-    project = ProjectFactory(lead=lead, overlap=3)
-    items = ItemFactory.create_batch(6, project=project)
-    for place in range(3):
-        user = MembershipFactory(project=project, role=Role.ANNOTATOR).user
-        for item in items:
-            bias = ["none", "slight", "high"][place] if item == items[0] else "high"
-            labels = {"bias": bias, "toxicity": "mild", "harm": "low", "sentiment": "neutral"}
-            work.submit(user, work.next_assignment(user, project).pk, {"labels": labels, "rewrite": "Kinder."})
+    project = ProjectFactory(lead=lead, overlap=4)
+    people = [MembershipFactory(project=project, role=Role.ANNOTATOR).user for _ in range(4)]
+    items = contested(project, people)
     run = consensus.start(project, lead)
     jobs.execute(ConsensusRun.objects, run.pk, consensus.run)
-    wanted = consensus.labels_for([items[0].pk])[items[0].pk]["labels"]["bias"]
     page = new_page(lead)
     page.goto(items[0].pair.get_absolute_url())
     assert page.locator("[name=label-bias]:checked").input_value() == ""  # tied
     picture(page, "pair-consensus")
     page.keyboard.press("c")
-    assert page.locator("[name=label-bias]:checked").input_value() == wanted
+    assert page.locator("[name=label-bias]:checked").input_value() == "high"
     page.goto(f"/projects/{project.pk}/quality/consensus/")
     picture(page, "consensus")

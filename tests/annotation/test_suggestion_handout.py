@@ -20,7 +20,7 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 LABELS = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
-PROPOSED = "Proposed words <b>and</b> marks."
+PROPOSED = "They are all <b>at rest</b>."
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_shown_suggestion_is_marked_and_chosen_by_nobody(client, project, anno
     page = page_of(client, project, annotator)
     assert page.count('class="suggested"') == 4 and page.count("<small>suggested</small>") == 4
     assert " checked>" not in page.split('id="annotation"')[1].split("</form>")[0]
-    assert "Proposed words &lt;b&gt;and&lt;/b&gt; marks." in page and "<b>and" not in page
+    assert "They are all &lt;b&gt;at rest&lt;/b&gt;." in page and "<b>at" not in page
     assert "<ins>" in page and '<mark dir="auto">lazy</mark>' in page
     assignment = Assignment.objects.get()
     assert (assignment.suggestion, assignment.suggestion_shown) == (suggestion, True)

@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotation import jobs, suggestion_prompts, suggestion_reports, suggestions, work
+from annotation import exports, jobs, suggestion_prompts, suggestion_reports, suggestions, work
 from annotation.jobs import JobStatus
-from annotation.models import Event, SuggestionJob, SuggestionReport, SuggestionSettings
+from annotation.models import Event, Export, SuggestionJob, SuggestionReport, SuggestionSettings
 from tests.factories import (
     EndpointFactory,
     ItemFactory,
@@ -74,7 +74,7 @@ def test_a_lead_sets_up_previews_and_changes(client, project, lead):
     assert (row.withheld_percent, row.budget, row.rate_per_minute, row.automatic) == (25, Decimal("2.5"), 30, False)
     assert (row.prompt.number, row.prompt.max_tokens, row.prompt.created_by) == (1, 800, lead)
     page = client.get(url("suggestions", project)).content.decode()
-    assert "25 % of the texts" in page and "2.5 USD" in page and "version 1" in page
+    assert "all but 25 %, drawn at random" in page and "2.5 USD" in page and "version 1" in page
     assert client.get(settings_url).content.decode().count("selected") >= 1
 
 
@@ -89,6 +89,7 @@ def test_a_lead_sets_up_previews_and_changes(client, project, lead):
         ({"max_tokens": "99999"}, "at most 32,000 tokens"),
         ({"answer_format": "text"}, "holds no labels"),
         ({"rate_per_minute": "x"}, "Enter a whole number"),
+        ({"template": "nowhere", "budget": ""}, "Give a budget in money or in tokens"),
     ],
 )
 def test_a_form_that_makes_no_sense_comes_back_with_everything_typed(client, project, values, sentence):
@@ -235,3 +236,21 @@ def test_a_lead_does_the_same_through_the_api(client, project, lead):
     results = client.get(f"/api/suggestion-reports/{report['id']}/").json()["results"]
     assert results["counts"]["annotations"] >= 6 and results["rows"][0]["key"] == "accepted:bias"
     assert suggestions.settings_of(project).seed == made["seed"]
+
+
+def test_every_answer_is_exported_without_a_trace_of_the_key(client, project, lead):
+    endpoint = EndpointFactory(base_url="http://inner.example/v1", key_variable="OURS_API_KEY")
+    set_up_suggestions(project, lead, endpoint)
+    good = SuggestionFactory(item=ItemFactory(project=project, text=MARKUP), cost=Decimal("0.0002"))
+    SuggestionFactory(item=ItemFactory(project=project), status="malformed", reason="=1+1", labels={}, answer="@x")
+    rows = {}
+    for file_format in ("csv", "jsonl"):
+        export = exports.create(project, lead, kind="suggestions", file_format=file_format)
+        jobs.execute(Export.objects, export.pk, exports.run)
+        answer = client.get(url("export-download", export))
+        rows[file_format] = b"".join(answer.streaming_content).decode()
+    first, second = map(json.loads, rows["jsonl"].splitlines())
+    assert (first["id"], first["bias"], first["text"], first["cost"]) == (good.pk, "high", MARKUP, 0.0002)
+    assert (second["status"], second["reason"], second["bias"]) == ("malformed", "=1+1", "")
+    assert "'=1+1" in rows["csv"] and "'@x" in rows["csv"]
+    assert "inner.example" not in str(rows) and "OURS_API_KEY" not in str(rows)

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
 from rest_framework.test import APIClient
 
 from annotation import exports, jobs
@@ -170,7 +171,7 @@ def test_outputs_upload_through_the_api(lead, project, settings, tmp_path):
     jobs.execute(OutputImport.objects, job.pk, output_imports.run)
     url = f"/api/output-imports/{job.pk}/"
     assert client.get(url).json()["imported"] == 1
-    assert client.get(f"{url}rejected/").json()[0]["row"] == 3
+    assert client.get(f"{url}rejected/").json()["results"][0]["row"] == 3
     assert client.get("/api/outputs/").json()["results"][0]["external_id"] == "a"
     assert client.get("/api/systems/").json()["results"][0]["outputs_count"] == 1
     empty = SimpleUploadedFile("o.csv", b"")
@@ -189,6 +190,28 @@ def test_outputs_upload_through_the_api(lead, project, settings, tmp_path):
 
 
 # Ratings
+
+
+def test_all_rejected_outputs_can_be_read_page_by_page(lead, project, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    file = SimpleUploadedFile("o.csv", b"external_id,system,output\n" + b"nowhere,x,y\n" * 1_205)
+    job = output_imports.upload(project, lead, file)
+    jobs.execute(OutputImport.objects, job.pk, output_imports.run)
+    found, url = [], f"/api/output-imports/{job.pk}/rejected/?page_size=1000"
+    while url:
+        page = as_(lead).get(url).json()
+        found += [row["row"] for row in page["results"]]
+        url = page["next"]
+    assert found == list(range(2, 1_207))
+
+
+def test_an_empty_file_of_outputs_is_refused_in_our_words(lead, project, client):
+    form = {"project": project.pk, "file": SimpleUploadedFile("o.csv", b"")}
+    answer = as_(lead).post("/api/output-imports/", form, format="multipart")
+    assert (answer.status_code, answer.json()) == (400, {"file": ["The file is empty."]})
+    client.force_login(lead)
+    page = client.post(reverse("evaluation:upload", args=[project.pk]), {"file": SimpleUploadedFile("o.csv", b"")})
+    assert page.status_code == 422 and "The file is empty." in page.content.decode()
 
 
 def exported(project, user, file_format="csv", **filters):
