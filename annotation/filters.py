@@ -8,9 +8,11 @@ from django.db import models
 from django.db.models import F, Q, QuerySet
 from django_filters import rest_framework as rest_filters
 
+from annotation import mine
 from annotation.events import ACTIONS
 from annotation.models import (
     Annotation,
+    Assignment,
     Batch,
     ConsensusRun,
     Event,
@@ -189,6 +191,20 @@ class AnnotationFilter(ProjectFilterSet):
     class Meta:
         model = Annotation
         fields: list[str] = []
+
+
+class AssignmentFilter(ProjectFilterSet):
+    has_draft = django_filters.BooleanFilter(
+        field_name="draft", lookup_expr="isnull", exclude=True, label="Has a draft"
+    )
+    q = django_filters.CharFilter(method="search", label="Search", max_length=200)
+
+    class Meta:
+        model = Assignment
+        fields = ["state"]
+
+    def search(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        return mine.search(queryset, value)
 
 
 class EventFilter(ProjectFilterSet):

@@ -36,11 +36,62 @@ class NameForm(forms.ModelForm):
         fields = ["first_name", "last_name", "email"]
 
 
+class KindsField(forms.CharField):
+    """A project's kinds of content, one a line: the name, then a colon and the words of the warning."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="Kinds of content",
+            required=False,
+            widget=forms.Textarea({"rows": 4, "dir": "auto", "class": "plain"}),
+            help_text="One a line: its name, then a colon and the words of the warning, for example: slurs: insults "
+            "against groups. Texts are marked with them on the Texts page; annotators may decline a kind.",
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return "\n".join(
+                f"{kind['name']}: {kind['warning']}" if kind["warning"] else kind["name"] for kind in value
+            )
+        return value
+
+    def clean(self, value: Any) -> list[dict[str, str]]:
+        lines = [line.partition(":") for line in super().clean(value).splitlines() if line.strip()]
+        return [{"name": name.strip(), "warning": warning.strip()} for name, _, warning in lines]
+
+
 class ProjectForm(forms.ModelForm):
+    content_kinds = KindsField()
+    severe_dimensions = forms.MultipleChoiceField(
+        label="Severe is the highest level of",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Severe texts count for pauses, limits and exposure.",
+    )
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is None:
+            del self.fields["severe_dimensions"]  # there are none yet to choose from
+        else:
+            field = self.fields["severe_dimensions"]
+            assert isinstance(field, forms.MultipleChoiceField)
+            field.choices = [
+                (dimension.key, f"{dimension.name} ({dimension.levels[-1]})")
+                for dimension in self.instance.dimensions.all()
+            ]
+
     # The parts of the settings page; a field that no part names stands under "More".
     SECTIONS = (
         ("About", ("name", "guidelines", "content_warning")),
         ("Handing out", ("overlap", "lease_minutes")),
+        (
+            "Wellbeing",
+            (
+                *("content_kinds", "blur_texts", "severe_dimensions"),
+                *("pause_after", "daily_limit", "daily_severe_limit"),
+            ),
+        ),
         ("Votes on rewrites", ("votes_per_rewrite", "voted_rewrites")),
     )
 
@@ -62,6 +113,12 @@ class ProjectForm(forms.ModelForm):
             "content_warning",
             "overlap",
             "lease_minutes",
+            "content_kinds",
+            "blur_texts",
+            "severe_dimensions",
+            "pause_after",
+            "daily_limit",
+            "daily_severe_limit",
             "votes_per_rewrite",
             "voted_rewrites",
         ]
@@ -269,6 +326,29 @@ class QueueForm(forms.Form):
             for name in self.fields
             if name != "decision"
         ]
+
+
+class ChoicesForm(forms.Form):
+    """What an annotator chooses for themselves; annotation/wellbeing.py checks it."""
+
+    declined_kinds = forms.MultipleChoiceField(
+        label="I do not want texts with", required=False, widget=forms.CheckboxSelectMultiple
+    )
+    daily_limit = forms.IntegerField(
+        label="My own limit of texts a day", required=False, help_text="Empty or 0 for none."
+    )
+
+    def __init__(self, *args, kinds: list[tuple[str, str]], **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["declined_kinds"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = kinds
+        if not kinds:
+            del self.fields["declined_kinds"]
+
+    def values(self) -> dict[str, Any]:
+        """Arguments of wellbeing.choose."""
+        return self.cleaned_data | {"daily_limit": self.cleaned_data["daily_limit"] or 0}
 
 
 class SettleForm(forms.Form):

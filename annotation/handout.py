@@ -10,6 +10,7 @@ stands behind everybody's place. A transaction that began earlier may still put 
 place is therefore kept beyond the oldest transaction that runs.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,6 +26,7 @@ WAITING = WANTED & Q(kind=ItemKind.WORK)  # the condition of the index `item_que
 _WAITING = "item.kind = 'work' AND item.retired_at IS NULL AND NOT item.settled AND item.taken < item.overlap"
 AT_ONCE = 16  # candidates looked up together; others may be taking the first ones
 BEGIN_AGAIN = timedelta(hours=1)
+PATIENCE = 10  # seconds to look again while others hold everything that is left, as a lead who changes many texts does
 
 # The levels that hold something, the first one first, each found by one step through the index; with the person's
 # place. A place from another server's count of transactions (a restored back-up) is none.
@@ -118,19 +120,25 @@ def forget(user, project: Project, older_than: timedelta = timedelta(0)) -> int:
 
 def _search(user, project: Project, declined: list[str]) -> Item | None:
     values = {"project": project.pk, "user": user.pk, "declined": declined}
-    for level in _levels(values):
-        # A second turn only where others took all that was looked up; then there is something new to see.
-        for _ in range(100):
+    until = time.monotonic() + PATIENCE
+    while True:
+        busy = False
+        for level in _levels(values):
             look = _look(values, level)
             if not look.candidates:
                 if look.anything_behind:
                     _keep(values, level, (look.oldest, 0))
-                break
+                continue
             if item := _lock(look.candidates, level, declined):
                 queued_in, pk = look.candidates[0]
                 _keep(values, level, min((queued_in, pk if pk == item.pk else pk - 1), (look.oldest, 0)))
                 return item
-    return None
+            busy = True
+        # What others are taking this moment may still be free afterwards. Nothing is waited for with a lock in hand:
+        # a row that changed meanwhile stays locked though it is not chosen, so two could wait for each other for ever.
+        if not busy or time.monotonic() > until:
+            return None
+        time.sleep(0.02)
 
 
 def _levels(values: dict[str, Any]) -> list[Level]:
@@ -150,12 +158,11 @@ def _look(values: dict[str, Any], level: Level) -> Look:
 
 
 def _lock(candidates: list[Place], level: Level, declined: list[str]) -> Item | None:
-    """The first candidate that nobody else is taking, else the first one that is still free once they have."""
+    """The first candidate that is still free and that nobody else is taking."""
     still = Item.objects.filter(WAITING, pk__in=[pk for _, pk in candidates], reserved=level.reserved)
     if declined:
         still = still.exclude(content_kinds__has_any_keys=declined)
-    still = still.order_by("queued_in", "pk")
-    return still.select_for_update(skip_locked=True).first() or still.select_for_update().first()
+    return still.order_by("queued_in", "pk").select_for_update(skip_locked=True, no_key=True).first()
 
 
 def _keep(values: dict[str, Any], level: Level, place: Place) -> None:

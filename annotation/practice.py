@@ -9,7 +9,7 @@ from django.db.models import Count, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from annotation import events, gold
+from annotation import events, gold, wellbeing
 from annotation.models import (
     Dimension,
     Membership,
@@ -111,7 +111,15 @@ def _begin(user, project: Project) -> PracticeRound:
     now = standing(user, project)
     if now["passed_at"] is None and now["left"] == 0:
         raise NoTriesLeft
-    items = list(gold.practice_items(project).order_by("pk").values_list("pk", flat=True))
+    texts = gold.practice_items(project)
+    if declined := wellbeing.choices_of(user, project).declined_kinds:
+        texts = texts.exclude(content_kinds__has_any_keys=declined)
+    items = list(texts.order_by("pk").values_list("pk", flat=True))
+    if not items and declined and gold.practice_items(project).exists():
+        raise ValidationError(
+            "Every practice text contains what you do not want. The project's lead can let you begin without practice.",
+            code="no_practice",
+        )
     if not items:
         raise ValidationError("There are no practice texts in this project.", code="no_practice")
     number = (rounds.aggregate(last=Max("number"))["last"] or 0) + 1

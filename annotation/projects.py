@@ -87,6 +87,7 @@ def change(
     # The lock keeps an import from giving its items the overlap of before.
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     overlap, guidelines, before = project.overlap, project.guidelines, settings_of(project)
+    keys = {dimension["key"] for dimension in before["dimensions"]}
     for name, value in values.items():
         setattr(project, name, value)
     _check(project)
@@ -98,6 +99,10 @@ def change(
     project.save()
     if dimensions is not None:
         _set_dimensions(project, dimensions)
+    if "severe_dimensions" in values:
+        _set_severe_dimensions(project, keys)
+    if gone := {kind["name"] for kind in before["content_kinds"]} - {kind["name"] for kind in project.content_kinds}:
+        _check_kinds_unused(project, gone)
     old, new = events.changes(before, settings_of(project))
     if new:
         events.record(project, by, "project.changed", before=old, after=new)
@@ -105,9 +110,11 @@ def change(
         # What a lead asked for beyond the project's overlap stays beyond it.
         wanted = Least(Value(project.overlap) + F("extra"), Value(MAX_OVERLAP))
         held_above = Case(When(taken__gt=wanted, then=wanted), default=None)
-        Item.objects.filter(project=project, kind=ItemKind.WORK).update(
-            overlap=Greatest(wanted, F("taken")), lowered_to=held_above
-        )
+        items = Item.objects.filter(project=project, kind=ItemKind.WORK)
+        # Those that somebody holds first, in the order in which leases end: the update itself has no order.
+        held = items.filter(taken__gt=F("finished")).order_by("pk").select_for_update(no_key=True)
+        list(held.values_list("pk"))
+        items.update(overlap=Greatest(wanted, F("taken")), lowered_to=held_above)
     asks = ("votes_per_rewrite", "voted_rewrites")
     if project.overlap < overlap or any(getattr(project, name) != before[name] for name in asks):
         pairs.refresh_later(project, by or project.created_by)
@@ -120,6 +127,25 @@ def settings_of(project: Project) -> dict[str, Any]:
     values = {field.name: field.value_from_object(project) for field in project._meta.concrete_fields}
     dimensions = project.dimensions.values("key", "name", "levels", "scale").order_by("position", "pk")
     return {name: value for name, value in values.items() if name not in left_out} | {"dimensions": list(dimensions)}
+
+
+def _set_severe_dimensions(project: Project, known: set[str]) -> None:
+    """Keep those that exist; one that was there until now may go together with its dimension."""
+    keys = list(project.dimensions.values_list("key", flat=True))
+    if unknown := [key for key in project.severe_dimensions if key not in {*keys, *known}]:
+        raise ValidationError(
+            {"severe_dimensions": f"There is no dimension {unknown[0][:40]!r}; this project has {', '.join(keys)}."}
+        )
+    project.severe_dimensions = [key for key in keys if key in project.severe_dimensions]
+    project.save(update_fields=["severe_dimensions"])
+
+
+def _check_kinds_unused(project: Project, names: set[str]) -> None:
+    for name in sorted(names):
+        if used := Item.objects.filter(project=project, content_kinds__contains=[name]).count():
+            raise ValidationError(
+                {"content_kinds": f"{name} is said of {_number(used, 'text')}: unmark them on the Texts page first."}
+            )
 
 
 def _new_guidelines(project: Project, user) -> None:
@@ -411,25 +437,30 @@ def level_counts(project: Project) -> list[dict[str, Any]]:
     return found
 
 
-def people_counts(project: Project) -> list[tuple[int, int, int]]:
-    """(id, annotations, skipped) of everybody who has annotated or skipped something, members or not."""
+def people_counts(project: Project) -> list[tuple[int, int]]:
+    """(id, annotations) of everybody who has annotated something, members or not."""
     done = Annotation.objects.filter(project=project)
-    skipped = Assignment.objects.filter(project=project, state=AssignmentState.SKIPPED)
-    numbers = [dict(rows.order_by().values_list("annotator").annotate(n=Count("pk"))) for rows in (done, skipped)]
-    return [(pk, numbers[0].get(pk, 0), numbers[1].get(pk, 0)) for pk in sorted({*numbers[0], *numbers[1]})]
+    return sorted(done.order_by().values_list("annotator").annotate(n=Count("pk")))
 
 
 def people(project: Project, counts: Iterable[Sequence[int]] | None = None) -> list[dict[str, Any]]:
     """Members by name, with their roles and how much they have annotated. For leads only.
+
+    How often somebody skipped is not told: a skip costs nothing. See `skips`.
 
     Args:
         counts: what `people_counts` returned; None counts now.
     """
     members: dict[int, dict[str, Any]] = {}
     for row in Membership.objects.filter(project=project).select_related("user__invitation__invited_by"):
-        member = members.setdefault(row.user_id, {"user": row.user, "roles": [], "annotations": 0, "skipped": 0})
+        member = members.setdefault(row.user_id, {"user": row.user, "roles": [], "annotations": 0})
         member["roles"].append(row.role)
-    for person, annotations, skipped in people_counts(project) if counts is None else counts:
+    for person, annotations in people_counts(project) if counts is None else counts:
         if person in members:
-            members[person] |= {"annotations": annotations, "skipped": skipped}
+            members[person]["annotations"] = annotations
     return list(members.values())
+
+
+def skips(project: Project) -> int:
+    """How often texts were skipped, by all annotators together."""
+    return Assignment.objects.filter(project=project, state=AssignmentState.SKIPPED).count()

@@ -226,7 +226,7 @@ def reserve(project: Project, user, items: QuerySet[Item], people: Iterable[Any]
     """
     accounts = _annotators(project, people)
     wanted = sorted(accounts)
-    rows = _locked(items)
+    rows = _locked(project, items)
     before: dict[int, list[str]] = {item.pk: [] for item in rows}
     named = Reservation.objects.filter(item__in=before).select_related("user")
     for reservation in named:
@@ -271,8 +271,12 @@ def _check_number(name: str, value: Any, least: int, most: int) -> None:
         raise ValidationError({name: f"Give a whole number from {least} to {most}."})
 
 
-def _locked(items: QuerySet[Item]) -> list[Item]:
-    """The texts, without their text, locked in the order in which everything locks them."""
+def _locked(project: Project, items: QuerySet[Item]) -> list[Item]:
+    """The texts, without their text, locked in the order in which everything locks them.
+
+    The project's lock comes first, as where its settings change.
+    """
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     rows = items.order_by("pk").defer("text", "metadata")
     found = list(rows.select_for_update(of=("self",), no_key=True)[: MAX_AT_ONCE + 1])
     if len(found) > MAX_AT_ONCE:
@@ -287,7 +291,7 @@ def _locked(items: QuerySet[Item]) -> list[Item]:
 def _decide(project: Project, user, items: QuerySet[Item], action: str, plan: Plan) -> Outcome:
     """Make each text what the plan says and log it."""
     outcome, by_values, log = Outcome(), {}, []
-    for item in _locked(items):
+    for item in _locked(project, items):
         wanted = plan(item)
         if isinstance(wanted, str):
             outcome.left[wanted] += 1

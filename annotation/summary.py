@@ -68,12 +68,13 @@ def refresh(project_id: int) -> ProjectSummary:
 
 
 def count(project: Project) -> dict[str, Any]:
-    """JSON-ready: progress, levels, people ([id, annotations, skipped] each), pairs by status, and agreement."""
+    """JSON-ready: progress, levels, people ([id, annotations] each), skips of all, pairs by status, and agreement."""
     statuses = dict(Pair.objects.filter(project=project).order_by().values_list("status").annotate(n=Count("pk")))
     return {
         "progress": projects.progress([project.pk]).get(project.pk, projects.NO_PROGRESS),
         "levels": projects.level_counts(project),
         "people": projects.people_counts(project),
+        "skips": projects.skips(project),
         "pairs": {status: statuses.get(status, 0) for status in PairStatus.values},
         "agreement": _agreement(project),
     }

@@ -15,6 +15,7 @@ from annotation.views import (
     record,
     suggestions,
     votes,
+    wellbeing,
 )
 
 app_name = "annotation"
@@ -93,6 +94,14 @@ urlpatterns = [
     path("assignments/<int:pk>/skip/", annotate.skip, name="skip"),
     path("projects/<int:pk>/annotate/back/", annotate.back, name="back"),
     path("annotations/<int:pk>/", annotate.revise, name="revise"),
+    path("projects/<int:pk>/mine/", wellbeing.my_work, name="mine"),
+    path("assignments/<int:pk>/", wellbeing.kept, name="kept"),
+    path("assignments/<int:pk>/take-up/", wellbeing.take_up, name="take-up"),
+    # Wellbeing
+    path("projects/<int:pk>/wellbeing/", wellbeing.choices, name="wellbeing"),
+    path("projects/<int:pk>/pause/", wellbeing.pause, name="pause"),
+    path("projects/<int:pk>/exposure/", wellbeing.project_exposure, name="project-exposure"),
+    path("exposure/", wellbeing.exposure, name="exposure"),
     # Voters
     path("projects/<int:pk>/votes/", votes.next_vote, name="votes"),
     path("projects/<int:pk>/votes/back/", votes.back, name="vote-back"),

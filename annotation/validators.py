@@ -174,6 +174,12 @@ def check_content_kinds(kinds: Any) -> None:
         raise ValidationError(f"Two kinds of content have the name {twice!r}.")
 
 
+def check_dimension_keys(keys: Any) -> None:
+    """Raise ValidationError unless this is a list of different keys."""
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
+        raise ValidationError("Give a list of dimensions' keys, each once.")
+
+
 def check_item_kinds(kinds: Any, known: Iterable[str]) -> None:
     """Raise ValidationError unless these are names of the project's kinds of content, each once."""
     known = list(known)

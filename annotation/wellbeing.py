@@ -5,19 +5,21 @@ severe (`Project.severe_dimensions`). Days begin at midnight in the server's tim
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from annotation import handout
-from annotation.models import Annotation, AnnotatorChoices, Membership, Pause, Project, Role
+from annotation.models import Annotation, AnnotatorChoices, Dimension, Membership, Pause, Project, Role
+from annotation.validators import PreconditionNeeded
 
 
-class LimitReached(ValidationError):
+class LimitReached(PreconditionNeeded):
     """This person has read enough for today."""
 
     def __init__(self, message: str) -> None:
@@ -118,8 +120,9 @@ def is_severe(project: Project) -> Q:
     return condition
 
 
-def _own(user, project: Project):
-    return Annotation.objects.filter(project=project, annotator=user)
+def _own(user, project: Project) -> QuerySet[Annotation]:
+    """What this person annotated here. What came in with an import they have read elsewhere, at another time."""
+    return Annotation.objects.filter(project=project, annotator=user, imported=None)
 
 
 def finished_today(user, project: Project) -> int:
@@ -192,3 +195,131 @@ def end_pause(user, project: Project, only_over: bool = False) -> None:
         over = pause.started_at + Pause.PLANNED
         if timezone.now() >= over or not only_over:
             running.filter(pk=pause.pk).update(ended_at=min(timezone.now(), over))
+
+
+# Exposure
+
+SPANS = ("today", "week", "month", "total")  # today, the last 7 and 30 days with it, and all
+
+
+@dataclass
+class Figure:
+    """A number for each of SPANS."""
+
+    today: int = 0
+    week: int = 0
+    month: int = 0
+    total: int = 0
+
+    def add(self, row: dict[str, Any], prefix: str = "") -> None:
+        for span in SPANS:
+            setattr(self, span, getattr(self, span) + (row[f"{prefix}{span}"] or 0))
+
+    def minutes(self) -> "Figure":
+        """Seconds as whole minutes."""
+        return Figure(*(round(getattr(self, span) / 60) for span in SPANS))
+
+
+@dataclass
+class Exposure:
+    """What one person, or everybody in a project, has read. seconds: with the page in front and in use."""
+
+    texts: Figure = field(default_factory=Figure)
+    severe: Figure = field(default_factory=Figure)
+    seconds: Figure = field(default_factory=Figure)
+    pauses: Figure = field(default_factory=Figure)
+    kinds: dict[str, Figure] = field(default_factory=dict)
+    highest: dict[str, tuple[str, str, Figure]] = field(default_factory=dict)  # by key: dimension's name, level
+
+    @property
+    def minutes(self) -> Figure:
+        return self.seconds.minutes()
+
+
+def own_exposure(user) -> list[tuple[Project, Exposure]]:
+    """What this person has read in each project, by name. For themselves only."""
+    own = Annotation.objects.filter(annotator=user, imported=None)
+    found = _exposures(own, "project_id", Pause.objects.filter(annotator=user))
+    projects = Project.objects.filter(pk__in=found).order_by("name", "pk")
+    return [(project, found[project.pk]) for project in projects]
+
+
+def project_exposure(project: Project) -> tuple[Exposure, list[tuple[Any, Exposure]]]:
+    """What everybody has read in a project together, and each member who read something, by name; for its leads.
+
+    Pauses are in the sum only: whether somebody rests is their own.
+    """
+    rows = Annotation.objects.filter(project=project, imported=None)
+    found = _exposures(rows, "annotator_id", Pause.objects.none())
+    together = Exposure()
+    for exposure in found.values():
+        _add(together, exposure)
+    for row in _counted(Pause.objects.filter(project=project), "project_id", "started_at"):
+        together.pauses.add(row)
+    members = Membership.objects.filter(project=project, user__in=found).select_related("user")
+    people = {member.user_id: member.user for member in members.order_by("user__username")}
+    return together, [(person, found[key]) for key, person in people.items()]
+
+
+def sum_of(exposures: Iterable[Exposure]) -> Exposure:
+    """Several projects taken together; without kinds and levels, which are each project's own."""
+    together = Exposure()
+    for exposure in exposures:
+        for name in ("texts", "severe", "seconds", "pauses"):
+            getattr(together, name).add(vars(getattr(exposure, name)))
+    return together
+
+
+def _add(together: Exposure, more: Exposure) -> None:
+    for name in ("texts", "severe", "seconds", "pauses"):
+        getattr(together, name).add(vars(getattr(more, name)))
+    for kind, figure in more.kinds.items():
+        together.kinds.setdefault(kind, Figure()).add(vars(figure))
+    for key, (name, level, figure) in more.highest.items():
+        together.highest.setdefault(key, (name, level, Figure()))[2].add(vars(figure))
+
+
+def _since() -> dict[str, datetime]:
+    begin = midnight()
+    return {"today": begin, "week": begin - timedelta(days=6), "month": begin - timedelta(days=29)}
+
+
+def _counted(rows: QuerySet, group: str, at: str, *more: str) -> QuerySet:
+    """How many rows there are in each of SPANS, per group."""
+    counts = {span: Count("pk", filter=Q(**{f"{at}__gte": since})) for span, since in _since().items()}
+    return rows.order_by().values(group, *more).annotate(total=Count("pk"), **counts)
+
+
+def _exposures(rows: QuerySet[Annotation], group: str, pauses: QuerySet[Pause]) -> dict[int, Exposure]:
+    """Exposure by project or by annotator. Counted in the database, by the combinations of labels there are."""
+    seconds = {
+        f"seconds_{span}": Sum("active_seconds", filter=Q(created_at__gte=since)) for span, since in _since().items()
+    }
+    by_labels = _counted(rows, group, "created_at", "project_id", "labels")
+    by_labels = list(by_labels.annotate(seconds_total=Sum("active_seconds"), **seconds))
+    projects = {row["project_id"] for row in by_labels}
+    dimensions: dict[int, list[Dimension]] = {}
+    for dimension in Dimension.objects.filter(project__in=projects):
+        dimensions.setdefault(dimension.project_id, []).append(dimension)
+    severe = dict(Project.objects.filter(pk__in=projects).values_list("pk", "severe_dimensions"))
+    found: dict[int, Exposure] = {}
+    for row in by_labels:
+        exposure = found.setdefault(row[group], Exposure())
+        exposure.texts.add(row)
+        exposure.seconds.add(row, "seconds_")
+        is_severe = False
+        for dimension in dimensions.get(row["project_id"], []):
+            top = dimension.levels[-1]
+            figure = exposure.highest.setdefault(dimension.key, (dimension.name, top, Figure()))[2]
+            if row["labels"].get(dimension.key) == top:
+                figure.add(row)
+                is_severe |= dimension.key in severe[row["project_id"]]
+        if is_severe:
+            exposure.severe.add(row)
+    marked = rows.exclude(item__content_kinds=[]).annotate(kinds=F("item__content_kinds"))
+    for row in _counted(marked, group, "created_at", "kinds"):
+        for kind in row["kinds"]:
+            found[row[group]].kinds.setdefault(kind, Figure()).add(row)
+    for row in _counted(pauses, group, "started_at"):
+        found.setdefault(row[group], Exposure()).pauses.add(row)
+    return found

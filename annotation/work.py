@@ -131,6 +131,8 @@ def next_assignment(user, project: Project) -> Assignment | None:
                 wellbeing.check_limit(user, project, choices)
                 declined = choices.declined_kinds
                 if assignment := _resume(user, project, declined) or _take(user, project, declined):
+                    # Another tab may have finished a text meanwhile; from now on nobody but this one holds anything.
+                    wellbeing.check_limit(user, project, choices)
                     return assignment
         except IntegrityError:  # the same person in another tab was faster: use what they hold
             logger.info("%s asked for two items at once in project %s", user.pk, project.pk)
@@ -160,8 +162,10 @@ def _held(user, project: Project) -> Assignment | None:
 
 def _resume(user, project: Project, declined: list[str]) -> Assignment | None:
     expired = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.EXPIRED)
-    assignment = expired.filter(item__in=free_for(user, declined)).select_related("item").order_by("id").first()
-    if assignment is None or not free_for(user).filter(pk=assignment.item_id).select_for_update().exists():
+    wanted = expired.filter(item__in=free_for(user, declined)).select_related("item").order_by("id")
+    # The assignment is locked before its item, as a submit does.
+    assignment = wanted.select_for_update(of=("self",)).first()
+    if assignment is None or not free_for(user).filter(pk=assignment.item_id).select_for_update(no_key=True).exists():
         return None
     assignment.item.project = project
     assignment.state, assignment.lease_until = AssignmentState.HELD, _lease(project)
@@ -210,7 +214,9 @@ def give_back(assignments: QuerySet[Assignment], state: AssignmentState) -> int:
 
     An item whose overlap was lowered while it was held may be complete by that; then its pair is proposed.
     """
-    items = list(assignments.order_by("item_id").values_list("item_id", flat=True))
+    wanted = Item.objects.filter(pk__in=assignments.values("item_id")).order_by("pk")
+    # Whoever locks many items locks them in this order, or two would wait for each other for ever.
+    items = list(wanted.select_for_update(no_key=True).values_list("pk", flat=True))
     given = assignments.update(state=state)
     complete = Item.objects.filter(
         pk__in=items, kind=ItemKind.WORK, lowered_to__isnull=False, finished__gt=0, finished__gte=F("overlap")
@@ -302,7 +308,7 @@ def _submit(user, pk: int, content: dict[str, Any], base: drafts.Base) -> Annota
 
 def _check_late(user, item: Item) -> None:
     """Raise NoLongerYours unless what comes after the lease has ended can still count. The item stays locked."""
-    locked = Item.objects.select_for_update().get(pk=item.pk)
+    locked = Item.objects.select_for_update(no_key=True).get(pk=item.pk)
     if locked.settled:
         raise NoLongerYours("the lead has settled this text")
     if locked.reserved and not Reservation.objects.filter(item=item, user=user).exists():

@@ -1,8 +1,20 @@
 """REST routes of the annotation application."""
 
-from annotation.api import adjudication, items, jobs, pairs, projects, quality, record, suggestions, votes, work
+from annotation.api import (
+    adjudication,
+    items,
+    jobs,
+    pairs,
+    projects,
+    quality,
+    record,
+    suggestions,
+    votes,
+    wellbeing,
+    work,
+)
 
 
 def register(router) -> None:
-    for part in (projects, quality, record, items, pairs, jobs, work, suggestions, votes, adjudication):
+    for part in (projects, quality, record, items, pairs, jobs, work, suggestions, votes, adjudication, wellbeing):
         part.register(router)

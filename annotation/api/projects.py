@@ -10,9 +10,10 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 
-from annotation import access, groups, projects
+from annotation import access, groups, projects, validators
 from annotation.api.agreement import AgreementActions
 from annotation.api.quality import ProjectQuality
+from annotation.api.wellbeing import WellbeingActions
 from annotation.models import Dimension, Project, Role
 
 
@@ -25,7 +26,20 @@ class DimensionSerializer(serializers.ModelSerializer):
         fields = ["key", "name", "levels", "scale"]
 
 
+class ContentKindSerializer(serializers.Serializer):
+    name = serializers.CharField(max_length=validators.MAX_KIND_NAME)
+    warning = serializers.CharField(max_length=validators.MAX_KIND_WARNING, allow_blank=True, default="")
+
+
 class ProjectSerializer(serializers.ModelSerializer):
+    content_kinds = ContentKindSerializer(
+        many=True, required=False, help_text="What may upset in the texts. A kind that texts carry cannot go."
+    )
+    severe_dimensions = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Keys of the dimensions whose highest level makes a text severe.",
+    )
     dimensions = DimensionSerializer(
         many=True,
         required=False,
@@ -42,6 +56,12 @@ class ProjectSerializer(serializers.ModelSerializer):
             "content_warning",
             "overlap",
             "lease_minutes",
+            "content_kinds",
+            "blur_texts",
+            "severe_dimensions",
+            "pause_after",
+            "daily_limit",
+            "daily_severe_limit",
             "votes_per_rewrite",
             "voted_rewrites",
             "dimensions",
@@ -50,11 +70,17 @@ class ProjectSerializer(serializers.ModelSerializer):
         read_only_fields = ["id", "guidelines_version", "created_at"]
 
     def create(self, validated_data: dict[str, Any]) -> Project:
-        return projects.create(user=self.context["request"].user, **validated_data)
+        return projects.create(user=self.context["request"].user, **_plain(validated_data))
 
     def update(self, instance: Project, validated_data: dict[str, Any]) -> Project:
-        projects.change(instance, by=self.context["request"].user, **validated_data)
+        projects.change(instance, by=self.context["request"].user, **_plain(validated_data))
         return Project.objects.prefetch_related("dimensions").get(pk=instance.pk)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    if "content_kinds" in values:
+        values["content_kinds"] = [{"warning": ""} | kind for kind in values["content_kinds"]]
+    return values
 
 
 class MemberSerializer(serializers.Serializer):
@@ -91,6 +117,7 @@ USER = OpenApiParameter("user_id", int, OpenApiParameter.PATH)
 
 class ProjectViewSet(
     ProjectQuality,
+    WellbeingActions,
     AgreementActions,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,

@@ -6,7 +6,8 @@ from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from annotation import access, drafts, suggestions, work
+from annotation import access, drafts, mine, suggestions, work
+from annotation.filters import AssignmentFilter
 from annotation.models import Annotation, Assignment, Item, Role
 
 
@@ -18,7 +19,7 @@ class TaskItemSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Item
-        fields = ["text", "source", "language"]
+        fields = ["text", "source", "language", "content_kinds"]
         read_only_fields = fields
 
 
@@ -123,7 +124,7 @@ class AssignmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
 
     queryset = Assignment.objects.all()
     serializer_class = AssignmentSerializer
-    filterset_fields = ["project", "state"]
+    filterset_class = AssignmentFilter
 
     def get_queryset(self):
         if getattr(self, "swagger_fake_view", False):
@@ -164,6 +165,13 @@ class AssignmentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     @action(detail=True, methods=["post"])
     def skip(self, request, pk=None):
         work.skip(request.user, self.get_object().pk)
+        return Response(AssignmentSerializer(self.get_object()).data)
+
+    @extend_schema(request=None, responses=AssignmentSerializer)
+    @action(detail=True, methods=["post"], url_path="take-up")
+    def take_up(self, request, pk=None):
+        """Hold a text again that you skipped or lost; 400 says why it cannot be yours."""
+        mine.take_up(request.user, self.get_object().pk)
         return Response(AssignmentSerializer(self.get_object()).data)
 
     @extend_schema(request=RevisionSerializer, responses={200: OwnAnnotationSerializer, 409: ConflictSerializer})

@@ -215,7 +215,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='project',
             name='severe_dimensions',
-            field=models.JSONField(blank=True, default=annotation.models.projects.default_severe_dimensions, help_text='Keys of the dimensions whose highest level makes a text severe.'),
+            field=models.JSONField(blank=True, default=annotation.models.projects.default_severe_dimensions, validators=[annotation.validators.check_dimension_keys], help_text='Keys of the dimensions whose highest level makes a text severe.'),
         ),
         migrations.AlterField(
             model_name='item',

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.validators import check_content_kinds, check_levels
+from annotation.validators import check_content_kinds, check_dimension_keys, check_levels
 
 
 class Role(models.TextChoices):
@@ -78,6 +78,7 @@ class Project(models.Model):
     severe_dimensions = models.JSONField(
         default=default_severe_dimensions,
         blank=True,
+        validators=[check_dimension_keys],
         help_text="Keys of the dimensions whose highest level makes a text severe.",
     )
     pause_after = models.PositiveSmallIntegerField(

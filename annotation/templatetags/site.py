@@ -16,6 +16,7 @@ register = template.Library()
 NAVIGATION: list[tuple[str, str, frozenset[str]]] = [
     ("Overview", "annotation:project", frozenset(Role.values)),
     ("Annotate", "annotation:annotate", frozenset({Role.ANNOTATOR})),
+    ("My work", "annotation:mine", frozenset({Role.ANNOTATOR})),
     ("Vote", "annotation:votes", frozenset({Role.ANNOTATOR})),
     ("Texts", "annotation:items", frozenset({Role.LEAD})),
     ("Suggestions", "annotation:suggestions", frozenset({Role.LEAD})),

@@ -194,7 +194,10 @@ def _next(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _next_task(request: HttpRequest, project: Project) -> dict[str, Any]:
-    assignment = work.next_assignment(request.user, project)
+    try:
+        assignment = work.next_assignment(request.user, project)
+    except wellbeing.LimitReached as error:
+        return {"task": None, "limit": error.messages[0]}
     if assignment is None:
         return {"task": None}
     return _assignment_task(request, assignment, assignment.draft or {})
@@ -282,5 +285,8 @@ def content_fields(
 def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
     today = wellbeing.finished_today(request.user, project)
     context = {"project": project, "today": today, "goal": project.daily_limit, **task}
+    if shown := task.get("task"):
+        context["warnings"] = wellbeing.warnings_for(project, shown["item"].content_kinds)
+        context["suggest_pause"] = not shown.get("annotation") and wellbeing.pause_suggested(request.user, project)
     template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)

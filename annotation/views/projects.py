@@ -94,6 +94,7 @@ def overview(request: HttpRequest, pk: int) -> HttpResponse:
     }
     if Role.LEAD in held:
         context["people"] = projects.people(project, figures["people"])
+        context["skips"] = figures["skips"]
         context["imports"] = ItemImport.objects.filter(project=project)[:3]
     return render(request, "annotation/project.html", context)
 

@@ -345,21 +345,33 @@
     keys.mode = null;
     const form = $("annotation");
     task = form ? new Task(form) : null;
-    showBlur();
+    showBlur(startsBlurred() || store.get("redress-blur") === "yes");
     renewGuidelines();
     document.dispatchEvent(new CustomEvent("redress:task", { detail: task }));
   }
 
-  function showBlur() {
-    const blurred = store.get("redress-blur") === "yes";
+  // Where the project says so each text starts hidden, whatever was chosen for the one before.
+  const startsBlurred = () => "startsBlurred" in document.body.dataset;
+
+  // What cannot be seen is not read out either, until it is shown.
+  function showBlur(blurred) {
     document.body.classList.toggle("blurred", blurred);
-    $("hide")?.setAttribute("aria-pressed", String(blurred));
+    for (const part of document.querySelectorAll("#task .blurrable")) {
+      if (blurred) part.setAttribute("aria-hidden", "true"); else part.removeAttribute("aria-hidden");
+      part.inert = blurred;
+    }
+    const button = $("hide");
+    if (!button) return;
+    button.setAttribute("aria-pressed", String(blurred));
+    const hint = $("hidden-hint");
+    if (hint) hint.hidden = !blurred;
   }
 
   function toggleBlur() {
-    store.set("redress-blur", document.body.classList.contains("blurred") ? "no" : "yes");
-    showBlur();
-    say(document.body.classList.contains("blurred") ? "The text is hidden." : "The text is shown.");
+    const blurred = !document.body.classList.contains("blurred");
+    if (!startsBlurred()) store.set("redress-blur", blurred ? "yes" : "no");
+    showBlur(blurred);
+    say(blurred ? "The text is hidden." : "The text is shown.");
   }
 
   // The guidelines stay open beside the text, from page to page, until they are closed.
@@ -460,6 +472,10 @@
     if (task && !document.hidden && Date.now() - keys.lastUsed < IDLE_AFTER * 1000) task.seconds += 1;
   }, 1000);
 
+  // The next text must not be seen for a moment before it is hidden.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target.id === "task" && startsBlurred()) document.body.classList.add("blurred");
+  });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id !== "task") return;
     start();

@@ -311,7 +311,7 @@ def test_no_id_of_an_item_and_no_word_about_kinds_reaches_an_annotator(mixed, cl
                 assert not any(key in one[name] for key in item_keys), name
                 assert "repeat_of" not in one[name] and '"kind"' not in one[name], name
             for name in ("next", "draft", "assignment"):
-                assert set(json.loads(one[name])["item"]) == {"text", "source", "language"}
+                assert set(json.loads(one[name])["item"]) == {"text", "source", "language", "content_kinds"}
             assert "item" not in json.loads(one["own"])
     # Asking for one's annotations by an item's id would tell which item each is.
     item = Item.objects.filter(kind="gold", finished__gt=0).first()

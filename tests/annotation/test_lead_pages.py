@@ -127,6 +127,7 @@ def settings_form(project=None, **values):
         "content_warning": "",
         "overlap": "2",
         "lease_minutes": "60",
+        **{"content_kinds": "", "pause_after": "10", "daily_limit": "0", "daily_severe_limit": "0"},
         "votes_per_rewrite": "2",
         "voted_rewrites": "proposed",
         "dimensions-TOTAL_FORMS": str(len(rows) + 1),
