@@ -8,7 +8,9 @@ from annotation.models import (
     Annotation,
     AnnotationRevision,
     AnnotatorConsensus,
+    ApprovalRule,
     Assignment,
+    Batch,
     ConsensusRun,
     Control,
     ControlPlan,
@@ -25,13 +27,18 @@ from annotation.models import (
     ItemImport,
     Membership,
     Pair,
+    PairRefresh,
     PracticeAnswer,
     PracticeRound,
     PracticeStanding,
     Project,
+    ProjectSummary,
     QualitySettings,
     RejectedRow,
     Reservation,
+    Rewrite,
+    RewriteVote,
+    SendBack,
     Suggestion,
     SuggestionJob,
     SuggestionPrompt,
@@ -380,3 +387,59 @@ class AnnotatorConsensusAdmin(ReadOnlyAdmin):
     search_fields = ("annotator__username", "dimension")
     list_filter = ("run__method",)
     list_select_related = ("annotator",)
+
+
+@admin.register(Rewrite)
+class RewriteAdmin(ReadOnlyAdmin):
+    list_display = ("item", "project", "open", "wanted", "votes", "safe", "meaning", "created_at")
+    search_fields = ("item__external_id", "text")
+    list_filter = ("open", "created_at")
+    list_select_related = ("item", "project")
+
+
+@admin.register(RewriteVote)
+class RewriteVoteAdmin(ReadOnlyAdmin):
+    list_display = ("rewrite", "voter", "state", "safe", "keeps_meaning", "given_at")
+    search_fields = ("rewrite__item__external_id", "voter__username", "comment")
+    list_filter = ("state", "cannot_judge", "given_at")
+    list_select_related = ("rewrite__item", "voter")
+
+
+@admin.register(SendBack)
+class SendBackAdmin(ReadOnlyAdmin):
+    list_display = ("pair", "sent_by", "changed", "created_at", "answered_at", "withdrawn_at")
+    search_fields = ("pair__item__external_id", "sent_by__username", "reason")
+    list_filter = ("changed", "created_at")
+    list_select_related = ("pair__item", "sent_by")
+
+
+@admin.register(ApprovalRule)
+class ApprovalRuleAdmin(ReadOnlyAdmin):
+    list_display = ("project", "min_annotations", "min_agreement", "rewrite", "min_votes", "updated_by", "updated_at")
+    search_fields = ("project__name", "updated_by__username")
+    list_filter = ("updated_at",)
+    list_select_related = ("project", "updated_by")
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = ("project", "action", "status", "changed", "created_by", "created_at")
+    search_fields = ("project__name", "created_by__username", "words")
+    list_filter = ("action", "status", "created_at")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(PairRefresh)
+class PairRefreshAdmin(ReadOnlyAdmin):
+    list_display = ("project", "status", "proposed", "created_by", "created_at")
+    search_fields = ("project__name", "created_by__username")
+    list_filter = ("status", "created_at")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(ProjectSummary)
+class ProjectSummaryAdmin(ReadOnlyAdmin):
+    list_display = ("project", "computed_at", "asked_at")
+    search_fields = ("project__name",)
+    list_filter = ("computed_at",)
+    list_select_related = ("project",)

@@ -12,17 +12,24 @@ from annotation.models import (
     Annotation,
     AnnotationRevision,
     AnnotatorChoices,
+    ApprovalRule,
+    Batch,
     ConsensusRun,
     Endpoint,
     Export,
     ImportedAnnotation,
     ItemImport,
     Membership,
+    PairRefresh,
     Pause,
+    ProjectSummary,
     QueuePlace,
     RejectedRow,
     Reservation,
+    Rewrite,
+    RewriteVote,
     Role,
+    SendBack,
     SuggestionReport,
 )
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, SuggestionFactory, UserFactory
@@ -59,6 +66,22 @@ def fill():
     fill_known_answers(project, user)
     SuggestionFactory(item=annotation.item, answer="<script>alert(1)</script>", rewrite="<script>alert(1)</script>")
     SuggestionReport.objects.create(project=project, created_by=user, seed=1)
+    fill_adjudication(project, user, annotation)
+    ProjectSummary.objects.create(project=project)
+
+
+def fill_adjudication(project, user, annotation):
+    item = annotation.item
+    rewrite, _ = Rewrite.objects.get_or_create(item=item, text="<script>alert(1)</script>", project=project, wanted=2)
+    RewriteVote.objects.create(
+        project=project, rewrite=rewrite, voter=project.created_by, lease_until=annotation.created_at
+    )
+    SendBack.objects.create(
+        project=project, pair=item.pair, annotation=annotation, reason="<script>alert(1)</script>", sent_by=user
+    )
+    ApprovalRule.objects.create(project=project, updated_by=user)
+    Batch.objects.create(project=project, created_by=user, action="approve")
+    PairRefresh.objects.create(project=project, created_by=user)
 
 
 def fill_known_answers(project, user):
