@@ -38,6 +38,7 @@ CONTEXT = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -357,6 +358,18 @@ def _field(record_set: str, column: str, table: Part, split: str, about: str) ->
     }
     if kind in ("names", "spans"):
         found["repeated"] = True
+    if kind == "spans":  # objects: their parts are fields of their own
+        del found["dataType"], found["source"]
+        found["subField"] = [
+            {
+                "@type": "cr:Field",
+                "@id": f"{record_set}/{column}/{part}",
+                "name": part,
+                "dataType": "sc:Integer",
+                "source": {**source, "transform": {"jsonPath": part}},
+            }
+            for part in ("start", "end")
+        ]
     return found
 
 

@@ -17,6 +17,7 @@ from tests.annotation.import_helpers import run as run_import
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
+PARTS = [{"jsonPath": "start"}, {"jsonPath": "end"}]
 
 LABELS = {"bias": "high", "toxicity": "mild", "harm": "medium", "sentiment": "negative"}
 
@@ -289,11 +290,14 @@ def test_croissant_metadata_names_every_file_and_column(folder):
     ]
     assert len(set(ids)) == len(ids)
     for records in found["recordSet"]:
-        source = {field["source"]["fileObject"]["@id"] for field in records["field"]}
-        (file,) = source
+        fields = [part for field in records["field"] for part in field.get("subField", [field])]
+        (file,) = {field["source"]["fileObject"]["@id"] for field in fields}
         columns = pq.read_schema(folder / files[file]["contentUrl"]).names
-        assert [field["source"]["extract"]["column"] for field in records["field"]] == columns
-        assert all(field["dataType"].startswith("sc:") and field["description"] for field in records["field"])
+        assert list(dict.fromkeys(field["source"]["extract"]["column"] for field in fields)) == columns
+        assert all(field["dataType"].startswith("sc:") for field in fields)
+        assert all(field["description"] for field in records["field"])
+        marks = [field for field in records["field"] if field["name"] == "spans"]
+        assert all([part["source"]["transform"] for part in field["subField"]] == PARTS for field in marks)
 
 
 def test_every_column_of_every_kind_is_documented(project, lead):
