@@ -290,7 +290,8 @@ def _locked(project: Project, items: QuerySet[Item]) -> list[Item]:
 
 def _decide(project: Project, user, items: QuerySet[Item], action: str, plan: Plan) -> Outcome:
     """Make each text what the plan says and log it."""
-    outcome, by_values, log = Outcome(), {}, []
+    outcome, log = Outcome(), []
+    by_values: dict[str, tuple[dict[str, Any], list[int]]] = {}
     for item in _locked(project, items):
         wanted = plan(item)
         if isinstance(wanted, str):

@@ -295,8 +295,8 @@ def _exposures(rows: QuerySet[Annotation], group: str, pauses: QuerySet[Pause]) 
     seconds = {
         f"seconds_{span}": Sum("active_seconds", filter=Q(created_at__gte=since)) for span, since in _since().items()
     }
-    by_labels = _counted(rows, group, "created_at", "project_id", "labels")
-    by_labels = list(by_labels.annotate(seconds_total=Sum("active_seconds"), **seconds))
+    counted = _counted(rows, group, "created_at", "project_id", "labels")
+    by_labels = list(counted.annotate(seconds_total=Sum("active_seconds"), **seconds))
     projects = {row["project_id"] for row in by_labels}
     dimensions: dict[int, list[Dimension]] = {}
     for dimension in Dimension.objects.filter(project__in=projects):

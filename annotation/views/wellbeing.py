@@ -110,7 +110,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect("annotation:annotate", pk)
         wellbeing.begin_pause(request.user, project)
         return redirect("annotation:pause", pk)
-    running = Pause.objects.filter(project=project, annotator=request.user, ended_at=None).first()
+    running = Pause.objects.filter(project=project, annotator_id=request.user.pk, ended_at=None).first()
     left = (running.started_at + Pause.PLANNED - timezone.now()).total_seconds() if running else 0
     context = {"project": project, "running": running, "seconds": max(0, round(left))}
     return render(request, "annotation/pause.html", context)
