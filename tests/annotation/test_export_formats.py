@@ -105,8 +105,6 @@ def test_a_parquet_file_of_many_rows_is_written_in_groups(project, lead, monkeyp
 
 
 HOSTILE = [
-    *(),
-]
     "'=x",
     "''",
     "\\N",
