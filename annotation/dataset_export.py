@@ -281,8 +281,7 @@ def card(export: Export, tables: list[Part], facts: dict[str, Any]) -> str:
     }
     if facts["languages"]:
         header["language"] = facts["languages"]
-    text = render_to_string("annotation/dataset_card.md", facts)
-    text = re.sub(r"\n{3,}", "\n\n", text).strip()
+    text = re.sub(r"\n{3,}", "\n\n", render_to_string("annotation/dataset_card.md", facts)).strip()
     return f"---\n{yaml.safe_dump(header, allow_unicode=True, sort_keys=False)}---\n\n{text}\n"
 
 

@@ -515,6 +515,7 @@ class AnnotationCleaner:
         """A time as ISO 8601 text or as seconds since 1970; one without a zone is taken as UTC."""
         if value in (None, ""):
             return None
+        found: datetime | None
         try:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 found = datetime.fromtimestamp(value / 1000 if value > 10**11 else value, UTC)
@@ -592,7 +593,8 @@ def _span_list(value: Any) -> list[tuple[int, int, list[str], str]]:
         names: Any = []
         words = ""
         if isinstance(mark, dict):
-            offsets = mark.get("globalOffsets") if isinstance(mark.get("globalOffsets"), dict) else mark
+            inner = mark.get("globalOffsets")
+            offsets = inner if isinstance(inner, dict) else mark
             start, end = (offsets.get(name, mark.get(f"{name}_offset")) for name in ("start", "end"))
             names, words = mark.get("labels", mark.get("label", [])), mark.get("text", "")
         elif isinstance(mark, list) and len(mark) in (2, 3):

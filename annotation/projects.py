@@ -115,8 +115,8 @@ def change(
         held = items.filter(taken__gt=F("finished")).order_by("pk").select_for_update(no_key=True)
         list(held.values_list("pk"))
         items.update(overlap=Greatest(wanted, F("taken")), lowered_to=held_above)
-    asks = ("votes_per_rewrite", "voted_rewrites")
-    if project.overlap < overlap or any(getattr(project, name) != before[name] for name in asks):
+    # What pairs are, which rewrites are voted on and how contested a pair is follow from these.
+    if project.overlap < overlap or {"votes_per_rewrite", "voted_rewrites", "dimensions"} & new.keys():
         pairs.refresh_later(project, by or project.created_by)
     return project
 

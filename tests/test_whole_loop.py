@@ -227,7 +227,8 @@ def settle_pairs(page, project: Project, photograph) -> None:
 
 def export(page, project: Project, kind: str, file_format: str) -> str:
     page.goto(f"/projects/{project.pk}/exports/")
-    page.select_option("[name=what]", f"{kind}:{file_format}")
+    page.select_option("[name=kind]", kind)
+    page.select_option("[name=file_format]", file_format)
     page.click("button.primary")
     page.wait_for_url("**/exports/*/")
     finished(page)

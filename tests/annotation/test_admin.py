@@ -110,8 +110,8 @@ def test_every_model_is_listed_searched_and_opened_in_constant_queries(client, a
             assert client.get(reverse(f"{name}_changelist"), {"q": "a"}).status_code == 200
         client.get(reverse(f"{name}_changelist"))
         counts.append(len(queries))
-        fill()
-        fill()
+        if len(counts) == 1:
+            fill()
     assert counts[0] == counts[1]
 
 
