@@ -92,7 +92,9 @@ def _own(request: HttpRequest, pk: int) -> RewriteVote:
 def _show_next(request: HttpRequest, project: Project, notice: str = "") -> HttpResponse:
     try:
         return _show(request, project, votes.next_vote(request.user, project), notice=notice)
-    except (practice.PracticeNeeded, wellbeing.LimitReached) as error:
+    except wellbeing.LimitReached as error:
+        return _show(request, project, None, notice=notice, limit=error.messages[0])
+    except practice.PracticeNeeded as error:
         return _show(request, project, None, notice=error.messages[0])
 
 
@@ -103,6 +105,7 @@ def _show(
     answers: dict[str, Any] | None = None,
     *,
     notice: str = "",
+    limit: str = "",
     errors: list[str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -111,6 +114,7 @@ def _show(
         "today": votes.given_today(request.user, project),
         "vote": found,
         "notice": notice,
+        "limit": limit,
         "errors": errors or [],
     }
     if found is not None:
