@@ -92,10 +92,8 @@ def _own(request: HttpRequest, pk: int) -> RewriteVote:
 def _show_next(request: HttpRequest, project: Project, notice: str = "") -> HttpResponse:
     try:
         return _show(request, project, votes.next_vote(request.user, project), notice=notice)
-    except wellbeing.LimitReached as error:
-        return _show(request, project, None, notice=notice, limit=error.messages[0])
-    except practice.PracticeNeeded as error:
-        return _show(request, project, None, notice=error.messages[0])
+    except (practice.PracticeNeeded, wellbeing.LimitReached) as error:
+        return _show(request, project, None, notice=error.messages[0], stopped=True)
 
 
 def _show(
@@ -105,7 +103,7 @@ def _show(
     answers: dict[str, Any] | None = None,
     *,
     notice: str = "",
-    limit: str = "",
+    stopped: bool = False,
     errors: list[str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -113,8 +111,8 @@ def _show(
         "project": project,
         "today": votes.given_today(request.user, project),
         "vote": found,
+        "stopped": stopped,
         "notice": notice,
-        "limit": limit,
         "errors": errors or [],
     }
     if found is not None:

@@ -382,7 +382,7 @@ def test_texts_read_in_voting_count_towards_the_limit_of_a_day(client, voting, a
         work.next_assignment(ann, voting)
     client.force_login(ann)
     page = text(client.get(reverse("annotation:votes", args=[voting.pk])))
-    assert "That is enough for today" in page and "You have read 2 texts today" in page
+    assert "No votes for now" in page and "You have read 2 texts today" in page
     assert "No rewrite waits" not in page
     answer = client.post(reverse("api:vote-next"), {"project": voting.pk}, content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (409, "daily_limit")

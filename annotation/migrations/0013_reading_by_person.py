@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0011_adjudication'),
+        ('annotation', '0012_guidelines_shown'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
