@@ -226,6 +226,22 @@ def points(
     return found
 
 
+def compared(answer: PracticeAnswer) -> list[dict[str, Any]]:
+    """One row a dimension: what was chosen, what is right, and what that was worth (None: not judged)."""
+    from annotation import work
+
+    chosen = (answer.content or {}).get("labels", {})
+    return [
+        {
+            "dimension": dimension,
+            "chosen": chosen.get(dimension.key, ""),
+            "accepted": answer.known.get(dimension.key, []),
+            "worth": answer.points.get(dimension.key),
+        }
+        for dimension in work.dimensions_of(answer.project)
+    ]
+
+
 def _end(running: PracticeRound) -> None:
     """Add up the round, and note who has passed."""
     scores: dict[str, dict[str, float]] = {}

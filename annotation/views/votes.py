@@ -123,6 +123,7 @@ def _show(
             "item": found.rewrite.item,
             "given": given,
             "locked": given and votes.settled(found),
+            "annotated": not given and votes.annotated(found),
             "warnings": wellbeing.warnings_for(project, found.rewrite.item.content_kinds),
             "has_draft": bool(found.draft),
             "cannot_judge": bool(shown.get("cannot_judge")),
