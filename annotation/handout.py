@@ -16,10 +16,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from annotation.models import Item, ItemKind, Project, QueuePlace
+from annotation.models import Assignment, Gold, Item, ItemKind, PracticeAnswer, Project, QueuePlace, RewriteVote
 
 WANTED = Q(retired_at=None, settled=False, taken__lt=F("overlap"))
 WAITING = WANTED & Q(kind=ItemKind.WORK)  # the condition of the index `item_queue`
@@ -72,10 +72,28 @@ LEFT JOIN LATERAL (
         AND (SELECT seen.id FROM annotation_rewrite shown
              JOIN annotation_rewritevote seen ON seen.rewrite_id = shown.id AND seen.voter_id = %(user)s
              WHERE shown.item_id = item.id LIMIT 1) IS NULL
+        AND (SELECT copy.id FROM annotation_gold copy WHERE copy.copied_from_id = item.id AND (
+                 (SELECT hidden.id FROM annotation_assignment hidden
+                  WHERE hidden.item_id = copy.item_id AND hidden.annotator_id = %(user)s LIMIT 1) IS NOT NULL
+                 OR (SELECT shown.id FROM annotation_practiceanswer shown
+                  WHERE shown.item_id = copy.item_id AND shown.annotator_id = %(user)s LIMIT 1) IS NOT NULL)
+             LIMIT 1) IS NULL
     ORDER BY item.queued_in, item.id
     LIMIT {AT_ONCE}
 ) candidate ON true
 """  # noqa: S608
+
+
+def voted_on(user) -> Exists:
+    """Whether this person was shown a rewrite of the item, to vote on it: then its text is not for them."""
+    return Exists(RewriteVote.objects.filter(rewrite__item=OuterRef("pk"), voter=user))
+
+
+def had_copy(user) -> Exists:
+    """Whether this person had the known answer that was copied from the item, in practice or hidden in the work."""
+    hidden = Assignment.objects.filter(item=OuterRef("item"), annotator=user)
+    shown = PracticeAnswer.objects.filter(item=OuterRef("item"), annotator=user)
+    return Exists(Gold.objects.filter(Exists(hidden) | Exists(shown), copied_from=OuterRef("pk")))
 
 
 Place = tuple[int, int]  # queued_in, item's id
