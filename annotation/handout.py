@@ -16,10 +16,23 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q
 from django.utils import timezone
 
-from annotation.models import Assignment, Gold, Item, ItemKind, PracticeAnswer, Project, QueuePlace, RewriteVote
+from annotation.models import (
+    AnnotatorChoices,
+    Assignment,
+    AssignmentState,
+    Item,
+    ItemKind,
+    Membership,
+    PracticeAnswer,
+    Project,
+    QueuePlace,
+    Reservation,
+    RewriteVote,
+    Role,
+)
 
 WANTED = Q(retired_at=None, settled=False, taken__lt=F("overlap"))
 WAITING = WANTED & Q(kind=ItemKind.WORK)  # the condition of the index `item_queue`
@@ -84,16 +97,47 @@ LEFT JOIN LATERAL (
 """  # noqa: S608
 
 
-def voted_on(user) -> Exists:
+# The same in questions that do not walk through the queue. A person is an account, or an OuterRef to one.
+
+
+def voted_on(user: Any, item: str = "pk") -> Exists:
     """Whether this person was shown a rewrite of the item, to vote on it: then its text is not for them."""
-    return Exists(RewriteVote.objects.filter(rewrite__item=OuterRef("pk"), voter=user))
+    return Exists(RewriteVote.objects.filter(rewrite__item=OuterRef(item), voter=user))
 
 
-def had_copy(user) -> Exists:
+def had_copy(user: Any, item: str = "pk") -> Q:
     """Whether this person had the known answer that was copied from the item, in practice or hidden in the work."""
-    hidden = Assignment.objects.filter(item=OuterRef("item"), annotator=user)
-    shown = PracticeAnswer.objects.filter(item=OuterRef("item"), annotator=user)
-    return Exists(Gold.objects.filter(Exists(hidden) | Exists(shown), copied_from=OuterRef("pk")))
+    copied = {"item__gold__copied_from": OuterRef(item), "annotator": user}
+    return Exists(Assignment.objects.filter(**copied)) | Exists(PracticeAnswer.objects.filter(**copied))
+
+
+class _ShareAName(Func):
+    """Whether two JSON lists of names have a name in common."""
+
+    template = "EXISTS (SELECT FROM jsonb_array_elements_text(%(expressions)s ? name)"
+    arg_joiner = ") AS name WHERE "
+    output_field = BooleanField()
+
+
+def nobody_left() -> Q:
+    """Items that want annotators, reserved for people none of whom will be handed them.
+
+    They hold it, have finished or skipped it, have seen it in another guise, do not want what it contains, or annotate
+    no more.
+    """
+    person = {"annotator": OuterRef("user"), "project": OuterRef("project")}
+    declined = AnnotatorChoices.objects.filter(
+        _ShareAName(F("declined_kinds"), OuterRef("item__content_kinds")), **person
+    )
+    had = Assignment.objects.filter(item=OuterRef("item"), annotator=OuterRef("user"))
+    works = Membership.objects.filter(project=OuterRef("project"), user=OuterRef("user"), role=Role.ANNOTATOR)
+    able = Reservation.objects.filter(Exists(works), item=OuterRef("pk"), user__is_active=True).exclude(
+        Exists(had.exclude(state=AssignmentState.EXPIRED))
+        | Exists(declined)
+        | voted_on(OuterRef("user"), "item")
+        | had_copy(OuterRef("user"), "item")
+    )
+    return WANTED & Q(reserved=True) & ~Exists(able)
 
 
 Place = tuple[int, int]  # queued_in, item's id
