@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from statsmodels.stats import inter_rater
 
 CONFIDENCE = 0.95
 DRAWS = 1_999
@@ -219,6 +217,8 @@ def _chance_corrected(
         return table.result(estimate, reason=ALL_AGREE)
     corrected = (n / n_comparable) * (agree - chance * comparable) / (1 - chance)
     influence = corrected - 2 * (1 - estimate) * (chance_per_item - chance) / (1 - chance)
+    from scipy import stats  # here and below: web processes that show no statistics need not load it
+
     se = float(np.sqrt(items @ (influence - estimate) ** 2 / (n * (n - 1))))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * se
     return table.result(estimate, low=max(estimate - half, lowest), high=min(estimate + half, 1.0), se=se)
@@ -361,6 +361,8 @@ def cohen_kappa(confusion: ArrayLike, *, linear: bool = False, minimum: int = MI
         return Estimate(estimate=None, **sizes, reason=few if n else none)
     if (table.sum(axis=0) + table.sum(axis=1) > 0).sum() == 1:
         return Estimate(estimate=None, **sizes, reason=ONE_LEVEL)
+    from statsmodels.stats import inter_rater
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a variance of 0, looked at below
         found = inter_rater.cohens_kappa(table, wt="linear" if linear else None)
@@ -425,6 +427,8 @@ def span_f1(
     if np.ptp(values) == 0:
         reason = ALL_AGREE if values[0] == 1 else f"Every text has the same F1 ({values[0]:g}): no interval."
         return Estimate(estimate=float(values[0]), **sizes, reason=reason)
+    from scipy import stats
+
     drawn = stats.bootstrap(
         (values,), np.mean, n_resamples=draws, batch=100, confidence_level=CONFIDENCE, method="percentile", rng=rng
     )

@@ -375,13 +375,17 @@ def _compared_items(project: Project, filters: Filters) -> tuple[str, list[Any]]
 
 def choices(project: Project, limit: int = 100) -> dict[str, list[str]]:
     """The target groups, languages and sources of the project's texts, by name, at most `limit` of each."""
+    names = ", ".join(OF_ITEM)
     rows = _fetch(
         f"""
-        SELECT {", ".join(OF_ITEM)} FROM annotation_item
-        WHERE project_id = %s AND kind = %s
-        GROUP BY GROUPING SETS ({", ".join(f"({name})" for name in OF_ITEM)})
+        SELECT {names} FROM (
+            SELECT {names}, row_number() OVER (PARTITION BY which ORDER BY {names}) AS place FROM (
+                SELECT {names}, grouping({names}) AS which FROM annotation_item
+                WHERE project_id = %s AND kind = %s
+                GROUP BY GROUPING SETS ({", ".join(f"({name})" for name in OF_ITEM)})
+            ) AS each WHERE concat({names}) <> ''
+        ) AS numbered WHERE place <= %s
         """,
-        [project.pk, ItemKind.WORK],
+        [project.pk, ItemKind.WORK, limit],
     )
-    found = {name: sorted(row[place] for row in rows if row[place]) for place, name in enumerate(OF_ITEM)}
-    return {name: values[:limit] for name, values in found.items()}
+    return {name: sorted(row[place] for row in rows if row[place]) for place, name in enumerate(OF_ITEM)}

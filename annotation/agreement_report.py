@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import scipy
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -63,7 +63,7 @@ def build(project: Project, filters: Filters, figure: str = DEFAULT_FIGURE) -> d
         "spans": _spans(project, filters),
         "seed": SEED,
         "draws": {"alpha": agreement.DRAWS, "drift": DRIFT_DRAWS, "spans": agreement.DRAWS},
-        "versions": {"NumPy": np.__version__, "SciPy": scipy.__version__},
+        "versions": {"NumPy": version("numpy"), "SciPy": version("scipy")},
     }
     report["methods"] = methods(report)
     return report

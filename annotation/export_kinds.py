@@ -4,6 +4,7 @@ Every column is defined once, in COLUMNS: its type in Parquet and a sentence on 
 dataset card too. docs/formats.md has the same, and a test compares them.
 """
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +14,15 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from psycopg import sql
 
 from annotation import consensus, validators
-from annotation.exports import ALPACA_INSTRUCTION, CHUNK, Exporter, register
+from annotation.exports import ALPACA_INSTRUCTION, CHUNK, Exporter, Query, register
 from annotation.jobs import JobError
 from annotation.models import Annotation, Export, Item, ItemKind, Pair, PairStatus, Project, Role
 from annotation.pairs import majority
@@ -222,31 +225,56 @@ def annotation_columns(export: Export) -> list[str]:
     return ["id", *ITEM_COLUMNS, "annotator", *keys(export), *ANNOTATION_COLUMNS]
 
 
+# Where each column but the labels is found, from an annotation.
+ANNOTATION_FIELDS = {
+    "id": "pk",
+    **{column: f"item__{column}" for column in ITEM_COLUMNS},
+    "annotator": "annotator_id",
+    **{column: column for column in ANNOTATION_COLUMNS},
+    "imported_from": "imported__item_import__file_name",
+    "imported_values": "imported__values",
+}
+
+
+def _annotation_values(export: Export) -> QuerySet:
+    """The fields of ANNOTATION_FIELDS, then the labels."""
+    return annotations(export).order_by("pk").values_list(*ANNOTATION_FIELDS.values(), "labels")
+
+
 def annotation_rows(export: Export) -> Iterator[dict[str, Any]]:
     dimensions, names, hidden = keys(export), people(export).names, people(export).hidden
-    found = (
-        annotations(export)
-        .order_by("pk")
-        .values_list(
-            "pk",
-            *(f"item__{column}" for column in ITEM_COLUMNS),
-            *("annotator_id", "labels", "spans", "target_groups", "rewrite", "comment", "active_seconds", "revision"),
-            *("created_at", "updated_at", "kind", "guidelines_version", "suggestion_shown"),
-            *("imported__item_import__file_name", "imported__values"),
-        )
-    )
-    before = ("id", *ITEM_COLUMNS)
-    width = len(before)
-    for row in found.iterator(chunk_size=CHUNK):
-        values = dict(zip(before, row[:width], strict=True))
-        labels = row[width + 1]
-        values["annotator"] = names.get(row[width], "")
-        for key in dimensions:
-            values[key] = labels.get(key, "")
-        values.update(zip(ANNOTATION_COLUMNS, row[width + 2 :], strict=True))
+    columns = annotation_columns(export)
+    for row in _annotation_values(export).iterator(chunk_size=CHUNK):
+        values = dict(zip(ANNOTATION_FIELDS, row, strict=False))
+        labels = row[-1]
+        values |= {key: labels.get(key, "") for key in dimensions}
+        values["annotator"] = names.get(values["annotator"], "")
         values["imported_from"] = values["imported_from"] or ""
         values["imported_values"] = {} if hidden else values["imported_values"] or {}
-        yield values
+        yield {column: values[column] for column in columns}
+
+
+def annotation_query(export: Export) -> Query:
+    """annotation_rows as SQL."""
+    statement, params = _annotation_values(export).query.sql_with_params()
+    fields = {name: f'c."{field}"' for name, field in (ANNOTATION_FIELDS | {"labels": "labels"}).items()}
+    names = json.dumps({str(pk): name for pk, name in people(export).names.items()})
+    expressions = fields | {
+        "annotator": f"coalesce({_literal(names)}::jsonb ->> {fields['annotator']}::text, '')",
+        "imported_from": f"coalesce({fields['imported_from']}, '')",
+        "imported_values": f"coalesce({fields['imported_values']}, '{{}}'::jsonb)",
+        **{key: f"coalesce({fields['labels']} ->> {_literal(key)}, '')" for key in keys(export)},
+    }
+    if people(export).hidden:
+        expressions["imported_values"] = "'{}'::jsonb"
+    columns = annotation_columns(export)
+    kinds = types(columns)
+    return Query(statement, tuple(params), [(name, expressions[name], kinds.get(name, "text")) for name in columns])
+
+
+def _literal(text: str) -> str:
+    """A text as it stands in SQL that takes parameters besides."""
+    return sql.Literal(text).as_string(connection.connection).replace("%", "%%")
 
 
 # Annotations, wide: one row a text
@@ -421,6 +449,7 @@ def register_all() -> None:
             roles=READERS,
             columns=annotation_columns,
             rows=annotation_rows,
+            query=annotation_query,
             count=lambda export: annotations(export).count(),
             clean=lambda project, filters: clean(project, filters, known=FILTERS),
             types=lambda export: types(annotation_columns(export)),

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from django.core.exceptions import ValidationError
 from django.core.files import File
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.text import slugify
 
 from annotation import access
@@ -54,6 +54,7 @@ class Exporter:
     types: what the columns of a Parquet file hold, by name: a key of TYPES; those not named hold text.
     write: writes the file itself, for formats whose ending is zip, and returns the number of rows.
     filters: names of the filters that `clean` knows, for the form.
+    query: for large tables: what PostgreSQL makes CSV and JSON Lines of by itself, the same rows as `rows`.
     """
 
     kind: str
@@ -68,6 +69,16 @@ class Exporter:
     types: Callable[[Export], dict[str, str]] | None = None
     write: Callable[[Export, Path], int] | None = None
     filters: tuple[str, ...] = ()
+    query: Callable[[Export], "Query"] | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """SQL with parameters, and its columns: name, an expression over `c`, and its type, a key of TYPES."""
+
+    sql: str
+    params: tuple[Any, ...]
+    columns: list[tuple[str, str, str]]
 
 
 KINDS: dict[str, Exporter] = {}
@@ -122,6 +133,8 @@ def run(job: Export) -> dict[str, Any]:
         if ending(job) == "zip":
             assert exporter.write is not None
             done = exporter.write(job, path)
+        elif exporter.query is not None and ending(job) in ("csv", "jsonl"):
+            done = copy_rows(path, ending(job), exporter.query(job), job, total)
         else:
             types = exporter.types(job) if exporter.types else {}
             done = write_rows(path, ending(job), exporter.columns(job), types, exporter.rows(job), job, total)
@@ -160,6 +173,49 @@ def write_rows(
             if done % CHUNK == 0:
                 job.report(done, max(total, done))
     return done
+
+
+def copy_rows(path: Path, file_ending: str, query: Query, job: Export, total: int) -> int:
+    """Have PostgreSQL write the rows of a query, several times as fast as rows made in Python; returns how many."""
+    as_json = file_ending == "jsonl"
+    chosen = [
+        f"{_as_json(expression, kind) if as_json else _as_cell(expression, kind)} AS {connection.ops.quote_name(name)}"
+        for name, expression, kind in query.columns
+    ]
+    inner = f"SELECT {', '.join(chosen)} FROM ({query.sql}) c"  # noqa: S608
+    if as_json:
+        # JSON escapes control characters, so with these marks nothing is ever quoted again.
+        form = r"(FORMAT csv, QUOTE E'\x01', ESCAPE E'\x01', DELIMITER E'\x02')"
+        statement = f"COPY (SELECT row_to_json(r) FROM ({inner}) r) TO STDOUT WITH {form}"  # noqa: S608
+    else:
+        statement = f"COPY ({inner}) TO STDOUT WITH (FORMAT csv, HEADER)"
+    done = 0 if as_json else -1  # the header
+    with path.open("wb") as file, connection.cursor() as cursor, cursor.cursor.copy(statement, query.params) as copy:
+        for line in copy:
+            file.write(line)
+            done += 1
+    job.report(done, max(total, done))
+    return done
+
+
+def _as_cell(expression: str, kind: str) -> str:
+    """SQL of what spreadsheet_cell makes of a value."""
+    if kind == "time":
+        return _as_time(expression)
+    if kind == "flag":
+        return f"CASE WHEN {expression} THEN 'True' ELSE 'False' END"
+    if kind in ("whole", "number"):
+        return expression
+    text = f"({expression})::text"
+    return f"CASE WHEN {text} ~ E'^\\'*[=+@\\t\\r-]' THEN E'\\'' || {text} ELSE NULLIF({text}, '') END"
+
+
+def _as_json(expression: str, kind: str) -> str:
+    return _as_time(expression) if kind == "time" else expression
+
+
+def _as_time(expression: str) -> str:
+    return f"to_char({expression} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00:00\"')"
 
 
 def ending(export: Export) -> str:
@@ -234,7 +290,7 @@ TYPES: dict[str, Callable[[Any], Any]] = {
     "spans": lambda pa: pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64())])),
     "json": lambda pa: pa.string(),  # an object whose names are not known beforehand
 }
-ROW_GROUP = 5_000  # rows
+ROW_GROUP = 2_000  # rows
 
 
 @contextlib.contextmanager

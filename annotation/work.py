@@ -152,11 +152,14 @@ def _held(user, project: Project) -> Assignment | None:
     if assignment is None:
         return None
     assignment.item.project = project
+    changed: dict[str, Any] = {}
     if assignment.lease_until < _lease(project) - timedelta(minutes=project.lease_minutes / 2):
-        assignment.lease_until = _lease(project)
-        # Unless it was submitted or skipped in another tab meanwhile.
-        if not held.filter(pk=assignment.pk).update(lease_until=assignment.lease_until):
-            return None
+        changed["lease_until"] = assignment.lease_until = _lease(project)
+    if assignment.guidelines_version != project.guidelines_version:  # the newer ones are on screen from now on
+        changed["guidelines_version"] = assignment.guidelines_version = project.guidelines_version
+    # Unless it was submitted or skipped in another tab meanwhile.
+    if changed and not held.filter(pk=assignment.pk).update(**changed):
+        return None
     return assignment
 
 
@@ -169,8 +172,10 @@ def _resume(user, project: Project, declined: list[str]) -> Assignment | None:
         return None
     assignment.item.project = project
     assignment.state, assignment.lease_until = AssignmentState.HELD, _lease(project)
+    assignment.guidelines_version = project.guidelines_version
+    again = {name: getattr(assignment, name) for name in ("state", "lease_until", "guidelines_version")}
     # Unless it was submitted in another tab meanwhile.
-    if not expired.filter(pk=assignment.pk).update(state=AssignmentState.HELD, lease_until=assignment.lease_until):
+    if not expired.filter(pk=assignment.pk).update(**again):
         return None
     return assignment
 
@@ -197,6 +202,7 @@ def _take(user, project: Project, declined: list[str]) -> Assignment | None:
         item=item,
         annotator=user,
         lease_until=_lease(project),
+        guidelines_version=project.guidelines_version,
         **suggestions.condition(item, user.pk),
     )
 
@@ -296,7 +302,7 @@ def _submit(user, pk: int, content: dict[str, Any], base: drafts.Base) -> Annota
         annotator=user,
         assignment=assignment,
         kind=item.kind,
-        guidelines_version=item.project.guidelines_version,
+        guidelines_version=assignment.guidelines_version,
         active_seconds=clean_seconds(content.get("active_seconds")),
         suggestion=assignment.suggestion,
         suggestion_shown=assignment.suggestion_shown,

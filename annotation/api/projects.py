@@ -106,7 +106,6 @@ class RolesSerializer(serializers.Serializer):
 
 class NamedGroupSerializer(serializers.Serializer):
     name = serializers.CharField()
-    uses = serializers.IntegerField(help_text="How many of the newest 20,000 annotations that name a group name it.")
 
 
 ProgressSerializer = inline_serializer(
@@ -162,10 +161,9 @@ class ProjectViewSet(
     )
     @action(detail=True, methods=["get"], url_path="target-groups", pagination_class=None, filter_backends=[])
     def target_groups(self, request, pk=None):
-        """The target groups that annotators have named so far, most used first, at most 50."""
-        return Response(
-            NamedGroupSerializer(groups.named(self.get_object(), request.query_params.get("q", "")), many=True).data
-        )
+        """Target groups that you or at least two annotators have named so far, most used first, at most 50."""
+        names = groups.named(self.get_object(), request.user, request.query_params.get("q", ""))
+        return Response([{"name": name} for name in names])
 
     def _members(self, project: Project) -> list[dict[str, Any]]:
         rows = projects.people(project)

@@ -35,6 +35,9 @@ class Assignment(models.Model):
     item = models.ForeignKey(Item, models.CASCADE, related_name="assignments")
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="assignments")
     state = models.CharField(max_length=10, choices=AssignmentState.choices, default=AssignmentState.HELD)
+    guidelines_version = models.PositiveIntegerField(
+        default=1, db_default=1, help_text="The version of the guidelines that was last shown beside it."
+    )
     lease_until = models.DateTimeField()
     draft = models.JSONField(null=True, blank=True)
     draft_saved_at = models.DateTimeField(null=True, blank=True)

@@ -10,7 +10,7 @@ from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from annotation import access, agreement, agreement_data, agreement_figures, agreement_report
+from annotation import access, agreement, agreement_data, agreement_report
 from annotation.agreement_data import FILTERS, Filters
 from annotation.exports import csv_writer
 from annotation.models import Project, Role
@@ -67,6 +67,8 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "figure": figure,
     }
     if report:
+        from annotation import agreement_figures  # here: it loads matplotlib
+
         confusions = [row for row in report["dimensions"] if "confusion" in row]
         context |= {
             "report": report,
@@ -164,6 +166,8 @@ def figure(request: HttpRequest, pk: int, name: str) -> HttpResponse:
         report = agreement_report.build(project, filters, chosen)
     except ValidationError as error:
         raise Http404("; ".join(error.messages)) from None
+    from annotation import agreement_figures
+
     source = ""
     if name == "drift":
         source = agreement_figures.drift(report) or agreement_figures.nothing(

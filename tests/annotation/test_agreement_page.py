@@ -571,7 +571,7 @@ def test_the_row_says_what_counting_says(monkeypatch, signed_in, filled):
     summary.of(filled)
     kept = ProjectSummary.objects.get(project=filled).figures
     assert kept == json.loads(json.dumps(small))
-    assert kept["people"] == [[person.pk, 36, 0] for person in agreement_data.annotators(filled).order_by("pk")]
+    assert kept["people"] == [[person.pk, 36] for person in agreement_data.annotators(filled).order_by("pk")]
 
 
 def test_a_large_projects_overview_does_not_count_its_rows(monkeypatch, signed_in, filled):

@@ -104,6 +104,48 @@ def test_a_parquet_file_of_many_rows_is_written_in_groups(project, lead, monkeyp
     assert (found.metadata.num_rows, found.metadata.num_row_groups, job.rows) == (5, 3, 5)
 
 
+HOSTILE = [
+    "'=x",
+    "''",
+    "\\N",
+    "\\.",
+    "a\nb\tc",
+    '"q", \'',
+    "\x01\x02 \x7f",
+    "%s {} $1",
+    "\u2028 🙃",
+    "-1",
+    "\t",
+    "\u0660",
+    "null",
+]
+
+
+@pytest.mark.parametrize("people", ["names", "pseudonyms"])
+def test_what_postgresql_writes_is_what_python_would_write(project, lead, tmp_path, people):
+    for text in HOSTILE:
+        item = ItemFactory(project=project, text=f"x{text}", source=text, target_group=text)
+        person = MembershipFactory(project=project).user
+        work.submit(
+            person,
+            work.next_assignment(person, project).pk,
+            {"labels": LABELS, "rewrite": text, "comment": text, "target_groups": [f"g{text}"]},
+        )
+        Annotation.objects.filter(annotator=person).update(item=item)
+    job = exports.create(project, lead, kind="annotations", file_format="csv", filters={"annotators": people})
+    job = Export.objects.claim(job.pk)
+    columns = export_kinds.annotation_columns(job)
+    for ending, read in (
+        ("csv", lambda path: list(csv.reader(path.open(newline="")))),
+        ("jsonl", lambda path: [json.loads(line) for line in path.read_text().split("\n") if line]),
+    ):
+        by_python, by_database = tmp_path / f"python.{ending}", tmp_path / f"database.{ending}"
+        exports.write_rows(by_python, ending, columns, {}, export_kinds.annotation_rows(job), job, 0)
+        count = exports.copy_rows(by_database, ending, export_kinds.annotation_query(job), job, 0)
+        assert read(by_database) == read(by_python)
+        assert count == 5 + len(HOSTILE)
+
+
 def test_an_empty_project_exports_empty_files(lead):
     empty = ProjectFactory(lead=lead)
     for kind in ("annotations", "annotations_wide", "adjudicated", "pairs"):

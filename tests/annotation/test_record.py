@@ -40,6 +40,17 @@ def test_changed_guidelines_become_a_version_and_each_annotation_knows_its_own(p
     ]
 
 
+def test_guidelines_that_change_under_a_text_count_from_when_they_were_shown(project, lead):
+    ada, ben = (MembershipFactory(project=project).user for _ in range(2))
+    ItemFactory.create_batch(2, project=project)
+    first, second = work.next_assignment(ada, project), work.next_assignment(ben, project)
+    project = projects.change(project, by=lead, guidelines="Be fair and brief.")
+    assert work.next_assignment(ben, project).pk == second.pk  # the page was opened again
+    content = {"labels": LABELS, "rewrite": "Kinder."}
+    assert work.submit(ada, first.pk, content).guidelines_version == 1
+    assert work.submit(ben, second.pk, content).guidelines_version == 2
+
+
 def test_settings_saved_without_a_change_make_neither_version_nor_event(project, lead):
     before = Event.objects.count()
     projects.change(project, by=lead, guidelines="Be fair.", overlap=1)
