@@ -274,6 +274,24 @@ def test_a_level_that_a_known_answer_names_cannot_go(project, lead):
 # Nothing tells
 
 
+def test_the_lead_is_warned_of_hidden_texts_that_lack_what_the_work_has(project, lead, client):
+    client.force_login(lead)
+    url = reverse("annotation:gold", args=[project.pk])
+    ItemFactory.create_batch(2, project=project, language="en", source="forum", content_kinds=["slurs"])
+    ItemFactory.create_batch(2, project=project, language="en", source="", content_kinds=[])
+    first, _ = make_gold(project, lead, 2)
+    gold.create(project, lead, kind="practice", text="A practice text.", labels=KNOWN)
+    assert gold.standing_out(project) == {"language": 2}
+    page = client.get(url).content.decode()
+    assert "a language; 2 hidden texts have none" in page and page.count("no language") == 2
+    gold.change(first, lead, language="en")
+    assert "a language; 1 hidden text has none" in client.get(url).content.decode()
+    ItemFactory(project=project, language="en", source="forum", content_kinds=["slurs"])
+    assert gold.standing_out(project) == {"language": 1, "source": 2, "content_kinds": 2}
+    Item.objects.filter(project=project, kind="gold").update(language="en", source="news", content_kinds=["slurs"])
+    assert gold.standing_out(project) == {} and "could tell hidden gold" not in client.get(url).content.decode()
+
+
 def normalised(text: str) -> str:
     """What an annotator fetched, without what differs from text to text anyway."""
     text = re.sub(r"csrfmiddlewaretoken\" value=\"\w+", "", text)
