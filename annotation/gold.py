@@ -25,6 +25,7 @@ MAX_FILE_BYTES = 5 * 1024 * 1024
 CONTENT = ("labels", "spans", "rewrite", "explanation")
 # What a lead says about the text itself.
 FACTS = ("source", "language", "target_group", "content_kinds")
+FACT_LENGTHS = {"source": 200, "language": 35, "target_group": 200}  # as the columns of Item
 # Those that an annotator sees: a hidden text without one that most of the work has would stand out.
 SEEN_FACTS = ("source", "language", "content_kinds")
 
@@ -281,7 +282,7 @@ def _clean_facts(
 
 
 def _check_fact(name: str, value: Any) -> None:
-    longest = Item._meta.get_field(name).max_length
+    longest = FACT_LENGTHS[name]
     if not isinstance(value, str) or len(value) > longest:
         raise ValidationError(f"The {name} is text of at most {longest} characters.")
     validators.check_storable(value, f"The {name}")
@@ -398,9 +399,9 @@ def _from_row(project: Project, user, values: Mapping[str, Any], levels: dict[st
             labels[key] = [cell] if cell in names else [part.strip() for part in cell.split("|") if part.strip()]
     facts: dict[str, Any] = {name: values[name].strip() for name in FACTS if values.get(name, "").strip()}
     if kinds := facts.get("content_kinds"):
-        names = {name.casefold(): name for name in wellbeing.kind_names(project)}
+        known = {name.casefold(): name for name in wellbeing.kind_names(project)}
         parts = [part.strip() for part in kinds.split(";") if part.strip()]
-        facts["content_kinds"] = [names.get(part.casefold(), part) for part in parts]
+        facts["content_kinds"] = [known.get(part.casefold(), part) for part in parts]
     return _create(
         project,
         user,
