@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 
+from annotation import projects
 from annotation.models import (
     Annotation,
     AnnotationRevision,
@@ -93,7 +94,7 @@ class PersonAdmin(UserAdmin):
 
 @admin.register(Project)
 class ProjectAdmin(admin.ModelAdmin):
-    """Overlap and dimensions follow rules about annotations: the project's own settings page changes them.
+    """Only the name is changed here. Whatever else is set has consequences that the project's settings page knows.
 
     Deleting is off: the page that asks would list every row of the project.
     """
@@ -102,8 +103,13 @@ class ProjectAdmin(admin.ModelAdmin):
     search_fields = ("name",)
     list_filter = ("created_at",)
     date_hierarchy = "created_at"
-    readonly_fields = ("overlap", "content_kinds", "severe_dimensions", "created_by", "created_at")
     inlines = (MembershipInline, DimensionInline)
+
+    def get_readonly_fields(self, request, obj=None) -> list[str]:
+        return [field.name for field in Project._meta.fields if field.name not in ("id", "name")]
+
+    def save_model(self, request, obj: Project, form, change: bool) -> None:
+        projects.change(obj, by=request.user, name=obj.name)
 
     def has_add_permission(self, request) -> bool:
         return False

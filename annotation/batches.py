@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from annotation import contention, events, jobs, pairs, rules, votes
@@ -203,7 +204,7 @@ def _total(batch: Batch) -> int:
     if batch.action == BatchAction.RULE:
         return batch.changed + rules.matching(_rule(batch)).count()
     if batch.action == BatchAction.UNDO:
-        return batch.changed + Pair.objects.filter(batch=batch.undoes_id).count()
+        return batch.changed + _as_left(batch.undoes_id).count()
     return len(batch.pairs)
 
 
@@ -263,15 +264,14 @@ def _chosen(batch: Batch) -> bool:
 
 
 def _back(batch: Batch) -> bool:
-    # A pair that anybody changed since is no longer of the batch.
-    rows = Pair.objects.filter(batch=batch.undoes_id).order_by("pk")
+    rows = _as_left(batch.undoes_id).order_by("pk")
     seen = list(rows.values_list("pk", flat=True)[:CHUNK])
     if not seen:
         return False
     _lock_items(seen)
     found = list(rows.filter(pk__in=seen).select_for_update(of=("self",), no_key=True).values_list("pk", "before"))
     ids = [pk for pk, _ in found]
-    withdrawn = [sent for _, before in found for sent in (before or {}).get("withdrawn", [])]
+    withdrawn = [sent for _, before in found for sent in before.get("withdrawn", [])]
     SendBack.objects.filter(pk__in=withdrawn).update(withdrawn_at=None)
     with connection.cursor() as cursor:
         cursor.execute(RESTORE, {"pairs": ids})
@@ -312,6 +312,15 @@ def _follow(ids: list[int]) -> None:
     contention.refresh(items)
 
 
+def _as_left(batch_id: int | None) -> QuerySet[Pair]:
+    """Pairs of a batch that nobody has changed since.
+
+    A changed pair is no longer of the batch. Who undid their change brought it back to the batch, but not what was
+    before the batch: that one is left alone.
+    """
+    return Pair.objects.filter(batch=batch_id, before__isnull=False)
+
+
 def decided_now(batch: Batch) -> int:
-    """How many pairs are still as the batch left them."""
-    return Pair.objects.filter(batch=batch).count()
+    """How many pairs are still as the batch left them, and could be brought back."""
+    return _as_left(batch.pk).count()

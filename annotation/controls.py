@@ -15,11 +15,14 @@ from annotation.models import (
     Assignment,
     Control,
     ControlPlan,
+    Gold,
     Item,
     ItemKind,
     PracticeAnswer,
     Project,
     QualitySettings,
+    RewriteVote,
+    VoteState,
 )
 
 # A repeat is drawn from so many of one's texts, the newest that are old enough; so the search never walks over all.
@@ -126,6 +129,35 @@ def _repeatable_items(user, project: Project, settings: QualitySettings) -> Quer
     done = [item for item, kind in window if kind == ItemKind.WORK]
     repeated = Item.objects.filter(repeat_of=OuterRef("pk"), repeat_for=user)
     return Item.objects.filter(pk__in=done, retired_at=None).exclude(Exists(repeated))
+
+
+SETTLED = "The lead has settled this text; its annotations can no longer change."
+VOTED = (
+    "You have voted on a rewrite of this text, and so seen what somebody else made of it. Your annotation can change "
+    "only if the lead sends it back to you."
+)
+
+
+def why_closed(annotation: Annotation, *, lock: bool = False) -> str:
+    """Why its annotator can no longer change an annotation, in words; empty when they can.
+
+    Args:
+        lock: the answer stays true in the transaction.
+    """
+    if settled(annotation, lock=lock):
+        return SETTLED
+    if _voted(annotation) and not annotation.send_backs.filter(answered_at=None, withdrawn_at=None).exists():
+        return VOTED
+    return ""
+
+
+def _voted(annotation: Annotation) -> bool:
+    """Whether the annotator has voted on a rewrite of this text; a hidden text closes with the one it is a copy of."""
+    texts = [annotation.item_id, annotation.item.repeat_of_id]
+    if annotation.kind == ItemKind.GOLD:
+        texts += Gold.objects.filter(item=annotation.item_id).values_list("copied_from", flat=True)
+    given = RewriteVote.objects.filter(voter=annotation.annotator_id, state=VoteState.GIVEN)
+    return given.filter(rewrite__item__in=[pk for pk in texts if pk is not None]).exists()
 
 
 def settled(annotation: Annotation, *, lock: bool = False) -> bool:

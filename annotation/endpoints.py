@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import tenacity
 import urllib3
+from django.db import connections
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -285,7 +286,7 @@ def ask(
     try:
         while True:
             while not stopped and len(flying) < endpoint.concurrency and (request := take()):
-                flying[pool.submit(client.ask, request)] = request
+                flying[pool.submit(_in_thread, client, request)] = request
             if not flying:
                 break
             done, _ = wait(flying, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -306,6 +307,13 @@ def ask(
         client.stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         client.http.clear()
+
+
+def _in_thread(client: Client, request: Request) -> Answer | NoAnswer:
+    try:
+        return client.ask(request)
+    finally:
+        connections.close_all()  # this thread's own, which asking the budget once more may have opened
 
 
 def _source(endpoint: Endpoint) -> Source:

@@ -17,9 +17,11 @@ from typing import IO, Any
 from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.db import connection, transaction
+from django.http import FileResponse, Http404
 from django.utils.text import slugify
 
 from annotation import access
+from annotation.jobs import JobStatus
 from annotation.models import Export, Project
 
 CHUNK = 2_000  # rows fetched, and written between two reports
@@ -231,6 +233,18 @@ def download_name(export: Export) -> str:
         else f"{export.kind}-{export.file_format}"
     )
     return f"{name}-{kind}-{export.pk}.{ending(export)}"
+
+
+def download(export: Export) -> FileResponse:
+    """A finished export's file. Raises 404 where there is none (yet)."""
+    if export.status != JobStatus.FINISHED or not export.file:
+        raise Http404
+    try:
+        file = export.file.open("rb")
+    except FileNotFoundError:
+        raise Http404 from None
+    kind = FORMATS[export.file_format].content_type
+    return FileResponse(file, as_attachment=True, filename=download_name(export), content_type=kind)
 
 
 # Writing

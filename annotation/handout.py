@@ -108,7 +108,7 @@ def voted_on(user: Any, item: str = "pk") -> Exists:
 def had_copy(user: Any, item: str = "pk") -> Q:
     """Whether this person had the known answer that was copied from the item, in practice or hidden in the work."""
     copied = {"item__gold__copied_from": OuterRef(item), "annotator": user}
-    return Exists(Assignment.objects.filter(**copied)) | Exists(PracticeAnswer.objects.filter(**copied))
+    return Q(Exists(Assignment.objects.filter(**copied))) | Q(Exists(PracticeAnswer.objects.filter(**copied)))
 
 
 class _ShareAName(Func):

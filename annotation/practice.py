@@ -93,6 +93,7 @@ def begin(user, project: Project) -> PracticeRound:
 
     Raises:
         ValidationError: there is nothing to practise on. NoTriesLeft: all retries are used up.
+        wellbeing.LimitReached: they have read enough for today; a round that is running goes on.
     """
     try:
         with transaction.atomic():
@@ -111,8 +112,10 @@ def _begin(user, project: Project) -> PracticeRound:
     now = standing(user, project)
     if now["passed_at"] is None and now["left"] == 0:
         raise NoTriesLeft
+    choices = wellbeing.choices_of(user, project)
+    wellbeing.check_limit(user, project, choices)
     texts = gold.practice_items(project)
-    if declined := wellbeing.choices_of(user, project).declined_kinds:
+    if declined := choices.declined_kinds:
         texts = texts.exclude(content_kinds__has_any_keys=declined)
     items = list(texts.order_by("pk").values_list("pk", flat=True))
     if not items and declined and gold.practice_items(project).exists():
@@ -221,6 +224,22 @@ def points(
                 worth = NEAR
         found[dimension.key] = worth
     return found
+
+
+def compared(answer: PracticeAnswer) -> list[dict[str, Any]]:
+    """One row a dimension: what was chosen, what is right, and what that was worth (None: not judged)."""
+    from annotation import work
+
+    chosen = (answer.content or {}).get("labels", {})
+    return [
+        {
+            "dimension": dimension,
+            "chosen": chosen.get(dimension.key, ""),
+            "accepted": answer.known.get(dimension.key, []),
+            "worth": answer.points.get(dimension.key),
+        }
+        for dimension in work.dimensions_of(answer.project)
+    ]
 
 
 def _end(running: PracticeRound) -> None:

@@ -125,6 +125,7 @@ def settings_of(project: Project) -> dict[str, Any]:
     """What can be set on a project, for its log. The guidelines have versions of their own."""
     left_out = {"id", "guidelines", "guidelines_version", "created_by", "created_at"}
     values = {field.name: field.value_from_object(project) for field in project._meta.concrete_fields}
+    values["severe_dimensions"] = sorted(values["severe_dimensions"])  # their order says nothing
     dimensions = project.dimensions.values("key", "name", "levels", "scale").order_by("position", "pk")
     return {name: value for name, value in values.items() if name not in left_out} | {"dimensions": list(dimensions)}
 

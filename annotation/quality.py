@@ -9,8 +9,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.utils import timezone
 
+from annotation import wellbeing
 from annotation.models import Annotation, Dimension, ItemKind, Project, Scale
 
 # Annotators see their own figures over so many gold texts, in steps, as of last midnight.
@@ -199,8 +199,8 @@ def own(user, project: Project) -> dict[str, Any] | None:
     They cover the first OWN_MINIMUM gold texts, then OWN_STEP more at a time, and only what was finished before today.
     So no single answer moves them, and nothing moves while one works: they cannot tell which texts were gold.
     """
-    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    mine = Annotation.objects.filter(project=project, annotator=user, kind=ItemKind.GOLD, created_at__lt=midnight)
+    mine = Annotation.objects.filter(project=project, annotator=user, kind=ItemKind.GOLD)
+    mine = mine.filter(created_at__lt=wellbeing.midnight())
     texts = mine.count()
     counted = texts - texts % OWN_STEP
     if counted < OWN_MINIMUM:

@@ -1,7 +1,7 @@
 """Approval rules: under which conditions pairs may be approved in bulk, as data, in words and in SQL.
 
-Every condition reads columns of the pair alone (annotation.contention keeps them). PostgreSQL then looks at them again
-on the locked row, so that a pair that changes in the same moment is not approved by what it was before.
+Every condition reads columns of the pair (annotation.contention keeps them) or counters of its item. PostgreSQL looks
+at them again on the locked rows, so that a pair that changes in the same moment is not approved by what it was before.
 """
 
 from collections.abc import Mapping
@@ -118,7 +118,7 @@ def conditions(rule: ApprovalRule) -> list[Condition]:
                 Q(**{f"agreement__{key}__gte": rule.min_agreement / 100 - 1e-9}),
             )
         )
-    found.append(_rewrite_condition(rule))
+    found += [COMPLETE, _rewrite_condition(rule)]
     if rule.no_comment:
         found.append(Condition("nobody left a comment to the lead", "a comment to the lead", Q(has_comment=False)))
     if rule.not_sent_back:
@@ -131,6 +131,14 @@ ALWAYS = [
     Condition("there is a rewrite", "no rewrite", Q(rewrite__regex=r"\S")),
     Condition("no lead has opened it again", "opened again by a lead", Q(settled_by=None)),
 ]
+
+
+# A lead who asks for more annotators, or raises the overlap, opens a text again whose pair is proposed already.
+COMPLETE = Condition(
+    "everybody who was asked for has annotated it",
+    "still open for more annotators",
+    Q(item__finished__gte=F("item__overlap")),
+)
 
 
 def _rewrite_condition(rule: ApprovalRule) -> Condition:

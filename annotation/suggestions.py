@@ -20,7 +20,7 @@ from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 from rapidfuzz.distance import Levenshtein
 
-from annotation import events, suggesters, suggestion_prompts, validators
+from annotation import events, handout, suggesters, suggestion_prompts, validators
 from annotation.jobs import ACTIVE, JobError, LeaseLost, PutBack
 from annotation.models import (
     Annotation,
@@ -205,7 +205,7 @@ def switch(project: Project, user, on: bool) -> SuggestionSettings:
 
 def wanting(project_id: int, prompt: SuggestionPrompt, scope: str) -> QuerySet[Item]:
     """Items that a job of this scope asks for, in the order of their ids."""
-    items = Item.objects.filter(project=project_id, kind__in=KINDS, retired_at=None, taken__lt=F("overlap"))
+    items = Item.objects.filter(handout.WANTED, project=project_id, kind__in=KINDS)
     answers = Suggestion.objects.filter(item=OuterRef("pk"))
     if scope == SuggestionScope.AGAIN:
         done = answers.filter(prompt=prompt, status=SuggestionStatus.OK)
@@ -251,7 +251,7 @@ def start(project: Project, user, scope: str = SuggestionScope.MISSING, *, by_it
         raise ValidationError({"budget": "The budget is used up. Raise it to go on."})
     if not wanting(project.pk, prompt, scope).exists():
         raise ValidationError({"scope": "There is no text to ask for."})
-    newest = Item.objects.filter(project=project).aggregate(newest=Max("pk"))["newest"] or 0
+    newest = Item.objects.filter(project=project, kind__in=KINDS).aggregate(newest=Max("pk"))["newest"] or 0
     try:
         with transaction.atomic():
             job = SuggestionJob.objects.create(
@@ -274,7 +274,8 @@ def start_for_new_texts() -> int:
         if jobs.filter(status__in=ACTIVE).exists():
             continue
         last = jobs.aggregate(last=Max("up_to_item"))["last"] or 0
-        if not Item.objects.filter(project=row.project_id, pk__gt=last).exists():
+        # A repeat is made while somebody works, and is never asked for.
+        if not Item.objects.filter(project=row.project_id, kind__in=KINDS, pk__gt=last).exists():
             continue
         try:
             start(row.project, row.prompt.created_by, by_itself=True)
@@ -378,9 +379,16 @@ class Asking:
         return Request(key=question, prompt=prompt, max_tokens=output_tokens, again=lambda: self._again(question))
 
     def _again(self, question: Open) -> bool:
-        allowed = self.budget.reserve(question.cost, question.input_tokens + question.output_tokens)
-        question.reserved += allowed
-        return allowed
+        if not self.budget.reserve(question.cost, question.input_tokens + question.output_tokens):
+            return False
+        question.reserved += 1
+        # Counted before it is sent, as the first one was. Added in SQL: this may be a thread of the source's.
+        Suggestion.objects.filter(pk=question.row.pk).update(
+            input_tokens=F("input_tokens") + question.input_tokens,
+            output_tokens=F("output_tokens") + question.output_tokens,
+            cost=F("cost") + question.cost,
+        )
+        return True
 
     @staticmethod
     def _account(question: Open, input_tokens: int, output_tokens: int, cost: Decimal) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
 from django.utils import timezone
 
 from annotation import contention, practice, validators, wellbeing
@@ -342,8 +342,12 @@ def settled(vote: RewriteVote) -> bool:
     return Pair.objects.filter(item=vote.rewrite.item_id).exclude(status=PairStatus.PROPOSED).exists()
 
 
+def annotated(vote: RewriteVote) -> bool:
+    """Whether the voter annotated the text themselves: then the vote closes their annotation."""
+    return Annotation.objects.filter(item=vote.rewrite.item_id, annotator=vote.voter_id).exists()
+
+
 def given_today(user, project: Project) -> int:
     """How many votes this person has given since midnight (server's time zone)."""
-    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     mine = RewriteVote.objects.filter(project=project, voter=user, state=VoteState.GIVEN)
-    return mine.filter(Q(given_at__gte=midnight)).count()
+    return mine.filter(given_at__gte=wellbeing.midnight()).count()

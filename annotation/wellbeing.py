@@ -1,7 +1,9 @@
 """What keeps people well who read harmful texts for hours: opt-outs, limits, pauses, and seeing one's own exposure.
 
-A text is severe for somebody when their own label is the highest level of a dimension that the project counts as
-severe (`Project.severe_dimensions`). Days begin at midnight in the server's time zone.
+People read texts when they annotate, when they vote on rewrites, and in practice; all of it counts. Votes count by
+their text: several rewrites of one text are one text. A text is severe for somebody when their own annotation has the
+highest level of a dimension that the project counts as severe (`Project.severe_dimensions`). Days begin at midnight in
+the server's time zone.
 """
 
 from collections.abc import Iterable
@@ -15,7 +17,18 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from annotation import handout
-from annotation.models import Annotation, AnnotatorChoices, Dimension, Membership, Pause, Project, Role
+from annotation.models import (
+    Annotation,
+    AnnotatorChoices,
+    Dimension,
+    Membership,
+    Pause,
+    PracticeAnswer,
+    Project,
+    RewriteVote,
+    Role,
+    VoteState,
+)
 from annotation.validators import PreconditionNeeded
 
 
@@ -126,24 +139,51 @@ def _own(user, project: Project) -> QuerySet[Annotation]:
 
 
 def finished_today(user, project: Project) -> int:
-    """How many texts this person has finished since midnight."""
+    """How many texts this person has annotated since midnight."""
     return _own(user, project).filter(created_at__gte=midnight()).count()
+
+
+def read_today(user, project: Project) -> int:
+    """How many texts this person has read since midnight: annotated, voted on, or answered in practice."""
+    since = midnight()
+    annotated = _own(user, project).filter(created_at__gte=since)
+    voted = _given().filter(project=project, voter=user, given_at__gte=since)
+    practised = _answered().filter(project=project, annotator=user, answered_at__gte=since)
+    # An answer is one text of one round, so practice in two rounds is read twice.
+    together = (
+        annotated.order_by()
+        .values_list("item_id")
+        .union(
+            voted.order_by().values_list("rewrite__item_id").distinct(),
+            practised.order_by().values_list("item_id"),
+            all=True,
+        )
+    )
+    return together.count()
+
+
+def _given() -> QuerySet[RewriteVote]:
+    return RewriteVote.objects.filter(state=VoteState.GIVEN)
+
+
+def _answered() -> QuerySet[PracticeAnswer]:
+    return PracticeAnswer.objects.filter(answered_at__isnull=False)
 
 
 # The limit of a day
 
 
 def daily_limit(project: Project, choices: AnnotatorChoices) -> int:
-    """How many texts this person may finish a day: the project's limit or their own lower one; 0 for no limit."""
+    """How many texts this person may read a day: the project's limit or their own lower one; 0 for no limit."""
     return min((limit for limit in (project.daily_limit, choices.daily_limit) if limit), default=0)
 
 
 def check_limit(user, project: Project, choices: AnnotatorChoices) -> None:
-    """Raise LimitReached when this person has done enough for today."""
+    """Raise LimitReached when this person has read enough for today."""
     limit = daily_limit(project, choices)
-    if limit and (done := finished_today(user, project)) >= limit:
+    if limit and (done := read_today(user, project)) >= limit:
         raise LimitReached(
-            f"You have finished {done:,} text{'' if done == 1 else 's'} today. That is the limit for a day here; "
+            f"You have read {done:,} text{'' if done == 1 else 's'} today. That is the limit for a day here; "
             "thank you. More are there for you tomorrow."
         )
     if project.daily_severe_limit:
@@ -222,9 +262,15 @@ class Figure:
 
 @dataclass
 class Exposure:
-    """What one person, or everybody in a project, has read. seconds: with the page in front and in use."""
+    """What one person, or everybody in a project, has read.
+
+    texts, severe: annotated texts. voted, practised: texts read in voting and in practice. seconds: with the page in
+    front and in use, annotating and in practice; voting is not timed. kinds: of all texts that were read.
+    """
 
     texts: Figure = field(default_factory=Figure)
+    voted: Figure = field(default_factory=Figure)
+    practised: Figure = field(default_factory=Figure)
     severe: Figure = field(default_factory=Figure)
     seconds: Figure = field(default_factory=Figure)
     pauses: Figure = field(default_factory=Figure)
@@ -236,10 +282,16 @@ class Exposure:
         return self.seconds.minutes()
 
 
+FIGURES = ("texts", "voted", "practised", "severe", "seconds", "pauses")
+
+
 def own_exposure(user) -> list[tuple[Project, Exposure]]:
     """What this person has read in each project, by name. For themselves only."""
     own = Annotation.objects.filter(annotator=user, imported=None)
-    found = _exposures(own, "project_id", Pause.objects.filter(annotator=user))
+    voted, practised = _given().filter(voter=user), _answered().filter(annotator=user)
+    found = _exposures(own, voted, practised, "project_id", "project_id")
+    for row in _counted(Pause.objects.filter(annotator=user), "project_id", "started_at"):
+        found.setdefault(row["project_id"], Exposure()).pauses.add(row)
     projects = Project.objects.filter(pk__in=found).order_by("name", "pk")
     return [(project, found[project.pk]) for project in projects]
 
@@ -250,7 +302,8 @@ def project_exposure(project: Project) -> tuple[Exposure, list[tuple[Any, Exposu
     Pauses are in the sum only: whether somebody rests is their own.
     """
     rows = Annotation.objects.filter(project=project, imported=None)
-    found = _exposures(rows, "annotator_id", Pause.objects.none())
+    voted, practised = _given().filter(project=project), _answered().filter(project=project)
+    found = _exposures(rows, voted, practised, "annotator_id", "voter_id")
     together = Exposure()
     for exposure in found.values():
         _add(together, exposure)
@@ -265,13 +318,13 @@ def sum_of(exposures: Iterable[Exposure]) -> Exposure:
     """Several projects taken together; without kinds and levels, which are each project's own."""
     together = Exposure()
     for exposure in exposures:
-        for name in ("texts", "severe", "seconds", "pauses"):
+        for name in FIGURES:
             getattr(together, name).add(vars(getattr(exposure, name)))
     return together
 
 
 def _add(together: Exposure, more: Exposure) -> None:
-    for name in ("texts", "severe", "seconds", "pauses"):
+    for name in FIGURES:
         getattr(together, name).add(vars(getattr(more, name)))
     for kind, figure in more.kinds.items():
         together.kinds.setdefault(kind, Figure()).add(vars(figure))
@@ -284,19 +337,38 @@ def _since() -> dict[str, datetime]:
     return {"today": begin, "week": begin - timedelta(days=6), "month": begin - timedelta(days=29)}
 
 
-def _counted(rows: QuerySet, group: str, at: str, *more: str) -> QuerySet:
-    """How many rows there are in each of SPANS, per group."""
-    counts = {span: Count("pk", filter=Q(**{f"{at}__gte": since})) for span, since in _since().items()}
-    return rows.order_by().values(group, *more).annotate(total=Count("pk"), **counts)
+def _counted(rows: QuerySet, group: str, at: str, *more: str, counting: str = "pk") -> QuerySet:
+    """How many rows there are in each of SPANS, per group.
 
-
-def _exposures(rows: QuerySet[Annotation], group: str, pauses: QuerySet[Pause]) -> dict[int, Exposure]:
-    """Exposure by project or by annotator. Counted in the database, by the combinations of labels there are."""
-    seconds = {
-        f"seconds_{span}": Sum("active_seconds", filter=Q(created_at__gte=since)) for span, since in _since().items()
+    Args:
+        counting: a field whose different values are counted, in place of rows.
+    """
+    several = counting != "pk"
+    counts = {
+        span: Count(counting, distinct=several, filter=Q(**{f"{at}__gte": since})) for span, since in _since().items()
     }
-    counted = _counted(rows, group, "created_at", "project_id", "labels")
-    by_labels = list(counted.annotate(seconds_total=Sum("active_seconds"), **seconds))
+    return rows.order_by().values(group, *more).annotate(total=Count(counting, distinct=several), **counts)
+
+
+def _seconds(at: str) -> dict[str, Sum]:
+    """Active seconds in each of SPANS."""
+    sums = {f"seconds_{span}": Sum("active_seconds", filter=Q(**{f"{at}__gte": s})) for span, s in _since().items()}
+    return sums | {"seconds_total": Sum("active_seconds")}
+
+
+def _exposures(
+    rows: QuerySet[Annotation],
+    voted: QuerySet[RewriteVote],
+    practised: QuerySet[PracticeAnswer],
+    group: str,
+    voters: str,
+) -> dict[int, Exposure]:
+    """Exposure by project or by annotator. Counted in the database, by the combinations of labels there are.
+
+    Args:
+        group: the field of annotations and practice answers to group by. voters: that of votes.
+    """
+    by_labels = list(_counted(rows, group, "created_at", "project_id", "labels").annotate(**_seconds("created_at")))
     projects = {row["project_id"] for row in by_labels}
     dimensions: dict[int, list[Dimension]] = {}
     for dimension in Dimension.objects.filter(project__in=projects):
@@ -316,10 +388,19 @@ def _exposures(rows: QuerySet[Annotation], group: str, pauses: QuerySet[Pause]) 
                 is_severe |= dimension.key in severe[row["project_id"]]
         if is_severe:
             exposure.severe.add(row)
-    marked = rows.exclude(item__content_kinds=[]).annotate(kinds=F("item__content_kinds"))
-    for row in _counted(marked, group, "created_at", "kinds"):
-        for kind in row["kinds"]:
-            found[row[group]].kinds.setdefault(kind, Figure()).add(row)
-    for row in _counted(pauses, group, "started_at"):
-        found.setdefault(row[group], Exposure()).pauses.add(row)
+    for row in _counted(voted, voters, "given_at", counting="rewrite__item_id"):
+        found.setdefault(row[voters], Exposure()).voted.add(row)
+    for row in _counted(practised, group, "answered_at").annotate(**_seconds("answered_at")):
+        exposure = found.setdefault(row[group], Exposure())
+        exposure.practised.add(row)
+        exposure.seconds.add(row, "seconds_")
+    for read, by, at, item, counting in (
+        (rows, group, "created_at", "item", "pk"),
+        (voted, voters, "given_at", "rewrite__item", "rewrite__item_id"),
+        (practised, group, "answered_at", "item", "pk"),
+    ):
+        marked = read.exclude(**{f"{item}__content_kinds": []}).annotate(kinds=F(f"{item}__content_kinds"))
+        for row in _counted(marked, by, at, "kinds", counting=counting):
+            for kind in row["kinds"]:
+                found[row[by]].kinds.setdefault(kind, Figure()).add(row)
     return found

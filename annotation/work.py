@@ -356,7 +356,8 @@ def revise(
 
     Raises:
         Annotation.DoesNotExist: not theirs. drafts.Conflict: it changed in another tab or on another device.
-        ValidationError: the pair is settled, or the content breaks a rule.
+        ValidationError: the pair is settled, or this person has voted on a rewrite of the text and the lead did not
+            send their annotation back, or the content breaks a rule.
     """
     annotation = (
         Annotation.objects.select_for_update(of=("self", "assignment"), no_key=True)
@@ -369,8 +370,8 @@ def revise(
     if cleaned == before:
         _drop_draft(assignment)
         return annotation
-    if controls.settled(annotation, lock=True):
-        raise ValidationError("The lead has settled this text; its annotations can no longer change.")
+    if reason := controls.why_closed(annotation, lock=True):
+        raise ValidationError(reason)
     if revision != annotation.revision:
         raise drafts.Conflict(
             assignment,

@@ -177,6 +177,15 @@ def annotate_everything(pages: dict, project: Project, photograph) -> None:
             kinder = f"A kinder way to say what text {number} says, written by {name}."
             annotates(page, kinder, "3222" if number % 3 else "2121")
 
+    # A colleague's rewrite is voted on.
+    page = pages["ada"]
+    page.goto(f"/projects/{project.pk}/votes/")
+    photograph(page, "votes")
+    page.goto(f"/projects/{project.pk}/wellbeing/")
+    photograph(page, "wellbeing")
+    page.goto("/exposure/")
+    photograph(page, "exposure")
+
     # Back to one's last text: a change keeps the earlier revision.
     page = pages["bo"]
     page.keyboard.press("ArrowLeft")
@@ -206,6 +215,11 @@ def settle_pairs(page, project: Project, photograph) -> None:
     photograph(page, "overview")
     page.goto(f"/projects/{project.pk}/items/")
     photograph(page, "items")
+    for name in ("agreement", "quality", "suggestions", "log"):
+        page.goto(f"/projects/{project.pk}/{name}/")
+        photograph(page, name)
+    page.goto(f"/projects/{project.pk}/pairs/rules/")
+    photograph(page, "rules")
     page.goto(f"/projects/{project.pk}/pairs/")
     photograph(page, "pairs")
     page.locator("td.id a, tbody a").first.click()

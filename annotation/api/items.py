@@ -33,7 +33,6 @@ class ItemSerializer(serializers.ModelSerializer):
             "language",
             "target_group",
             "metadata",
-            "kind",
             "content_kinds",
             "priority",
             "retired_at",

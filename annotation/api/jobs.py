@@ -12,7 +12,6 @@ from annotation import access, exports, imports
 from annotation.access import ScopedAPI
 from annotation.filters import ExportFilter, ImportFilter
 from annotation.models import Export, FileFormat, ItemImport, RejectedRow, Review, Role
-from annotation.views.jobs import download
 
 STATE = [
     "id",
@@ -171,7 +170,7 @@ class ExportViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin,
     def download(self, request, pk=None):
         """The file; 404 until the export has finished."""
         try:
-            return download(self.get_object())
+            return exports.download(self.get_object())
         except Http404:
             raise Http404("This export has no file (yet).") from None
 

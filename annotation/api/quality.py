@@ -27,7 +27,6 @@ from annotation.models import (
     QualitySettings,
     Role,
 )
-from annotation.views.practice import compared
 
 # Known answers
 
@@ -164,7 +163,7 @@ class PracticeAnswerSerializer(serializers.ModelSerializer):
             return None
         return {
             row["dimension"].key: {name: row[name] for name in ("chosen", "accepted", "worth")}
-            for row in compared(answer)
+            for row in practice.compared(answer)
         }
 
     def _known(self, answer: PracticeAnswer, name: str) -> str | None:

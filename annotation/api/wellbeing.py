@@ -18,16 +18,22 @@ class ChoicesSerializer(serializers.ModelSerializer):
         child=serializers.CharField(), required=False, help_text="Kinds of content that are never handed to you."
     )
     daily_limit = serializers.IntegerField(required=False, help_text="Your own limit of texts a day; 0 for none.")
-    finished_today = serializers.SerializerMethodField()
+    finished_today = serializers.SerializerMethodField(help_text="Texts that you annotated today.")
+    read_today = serializers.SerializerMethodField(
+        help_text="Texts that you read today, annotating, voting and in practice; what the limit is about."
+    )
     limit = serializers.SerializerMethodField(help_text="What holds: the project's limit or your lower one; 0: none.")
 
     class Meta:
         model = AnnotatorChoices
-        fields = ["project", "declined_kinds", "daily_limit", "limit", "finished_today"]
+        fields = ["project", "declined_kinds", "daily_limit", "limit", "finished_today", "read_today"]
         read_only_fields = ["project"]
 
     def get_finished_today(self, choices: AnnotatorChoices) -> int:
         return wellbeing.finished_today(choices.annotator, choices.project)
+
+    def get_read_today(self, choices: AnnotatorChoices) -> int:
+        return wellbeing.read_today(choices.annotator, choices.project)
 
     def get_limit(self, choices: AnnotatorChoices) -> int:
         return wellbeing.daily_limit(choices.project, choices)
@@ -53,12 +59,17 @@ class HighestSerializer(serializers.Serializer):
     texts = FigureSerializer()
 
 
-class ExposureSerializer(serializers.Serializer):
-    texts = FigureSerializer()
-    severe = FigureSerializer()
-    active_seconds = FigureSerializer()
+class ReadSerializer(serializers.Serializer):
+    texts = FigureSerializer(help_text="Annotated texts.")
+    voted = FigureSerializer(help_text="Texts read in voting, each once, however many rewrites of it.")
+    practised = FigureSerializer(help_text="Texts read in practice.")
+    severe = FigureSerializer(help_text="Annotated texts that the reader labelled as severe.")
+    active_seconds = FigureSerializer(help_text="Annotating and in practice; voting is not timed.")
+
+
+class ExposureSerializer(ReadSerializer):
     pauses = FigureSerializer()
-    content_kinds = serializers.DictField(child=FigureSerializer())
+    content_kinds = serializers.DictField(child=FigureSerializer(), help_text="Of all texts that were read.")
     highest_levels = HighestSerializer(many=True)
 
 
@@ -66,11 +77,8 @@ class OwnExposureSerializer(ExposureSerializer):
     project = serializers.IntegerField()
 
 
-class PersonExposureSerializer(serializers.Serializer):
+class PersonExposureSerializer(ReadSerializer):
     username = serializers.CharField()
-    texts = FigureSerializer()
-    severe = FigureSerializer()
-    active_seconds = FigureSerializer()
 
 
 class DeclinedSerializer(serializers.Serializer):
@@ -87,6 +95,8 @@ class ProjectExposureSerializer(serializers.Serializer):
 def _shown(exposure: Exposure) -> dict[str, Any]:
     return {
         "texts": asdict(exposure.texts),
+        "voted": asdict(exposure.voted),
+        "practised": asdict(exposure.practised),
         "severe": asdict(exposure.severe),
         "active_seconds": asdict(exposure.seconds),
         "pauses": asdict(exposure.pauses),
@@ -136,7 +146,7 @@ class WellbeingActions:
         together, people = wellbeing.project_exposure(project)
         by_name = [
             {"username": person.get_username()}
-            | {name: value for name, value in _shown(read).items() if name in ("texts", "severe", "active_seconds")}
+            | {name: value for name, value in _shown(read).items() if name in ReadSerializer._declared_fields}
             for person, read in people
         ]
         return Response(

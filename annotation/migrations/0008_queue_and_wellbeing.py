@@ -23,7 +23,7 @@ BEGIN
         NEW.queued_in := pg_current_xact_id()::text::bigint;
     ELSIF NEW.kind = 'work' AND NEW.retired_at IS NULL AND NOT NEW.settled AND NEW.taken < NEW.overlap AND (
         OLD.kind <> 'work' OR OLD.retired_at IS NOT NULL OR OLD.settled OR OLD.taken >= OLD.overlap
-        OR NEW.priority <> OLD.priority OR NEW.reserved <> OLD.reserved OR NEW.content_kinds <> OLD.content_kinds
+        OR NEW.priority <> OLD.priority OR NEW.reserved <> OLD.reserved OR NOT NEW.content_kinds @> OLD.content_kinds  -- whoever declined what is gone may have it now
     ) THEN
         NEW.queued_in := pg_current_xact_id()::text::bigint;
     END IF;

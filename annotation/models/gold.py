@@ -220,6 +220,13 @@ class PracticeAnswer(models.Model):
             models.UniqueConstraint(fields=["round", "position"], name="practice_answer_position_once"),
             models.UniqueConstraint(fields=["round", "item"], name="practice_answer_item_once"),
         ]
+        indexes = [
+            models.Index(
+                fields=["project", "annotator", "answered_at"],
+                condition=Q(answered_at__isnull=False),
+                name="practice_answered",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.item} in {self.round}"

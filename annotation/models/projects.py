@@ -91,13 +91,14 @@ class Project(models.Model):
         "texts a day",
         default=0,
         validators=[MaxValueValidator(100_000)],
-        help_text="How many texts one person may finish a day; 0 for no limit. The day ends at midnight, server time.",
+        help_text="How many texts one person may read a day, annotating, voting and in practice; 0 for no limit. The "
+        "day ends at midnight, server time.",
     )
     daily_severe_limit = models.PositiveIntegerField(
         "severe texts a day",
         default=0,
         validators=[MaxValueValidator(100_000)],
-        help_text="How many severe ones among them; 0 for no limit.",
+        help_text="How many severe ones among those they annotate; 0 for no limit.",
     )
     votes_per_rewrite = models.PositiveSmallIntegerField(
         default=2,

@@ -113,6 +113,7 @@ class RewriteVote(models.Model):
         indexes = [
             models.Index(fields=["project", "voter", "-id"], name="vote_by_person"),
             models.Index(fields=["lease_until"], condition=Q(state="held"), name="vote_leases"),
+            models.Index(fields=["project", "voter", "given_at"], condition=Q(state="given"), name="vote_given"),
         ]
 
     def __str__(self) -> str:

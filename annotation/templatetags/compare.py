@@ -8,6 +8,9 @@ from typing import Any
 
 from django import template
 
+from annotation.models import Project
+from annotation.work import dimensions_of
+
 register = template.Library()
 
 MAX_COMPARISONS = 1_000_000  # words times words; beyond this the changed middle is shown as replaced
@@ -89,3 +92,9 @@ def marked_by_whom(text: str, annotations: Iterable[Any]) -> list[dict[str, Any]
 def entry(mapping: Mapping[Any, Any] | str, key: Any) -> Any:
     """The value at a key that the template does not know by name; None where there is none."""
     return mapping.get(key) if isinstance(mapping, Mapping) else None
+
+
+@register.filter
+def in_order(labels: Mapping[str, str], project: Project) -> list[tuple[str, str]]:
+    """Labels as (key, level) in the order of the project's dimensions; the database keeps no order of its own."""
+    return [(one.key, labels[one.key]) for one in dimensions_of(project) if one.key in labels]

@@ -220,7 +220,7 @@ def _annotation_task(
     request: HttpRequest, annotation: Annotation, content: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     change = drafts.change_of(annotation.assignment, annotation)
-    locked = controls.settled(annotation)
+    locked = controls.why_closed(annotation)
     shown = annotation.content() if locked else content or change or annotation.content()
     typed = (content or change) if locked else None
     return {

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -177,19 +177,7 @@ def export_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def export_download(request: HttpRequest, pk: int) -> FileResponse:
     """The file, streamed from the storage."""
-    return download(_export(request, pk))
-
-
-def download(export: Export) -> FileResponse:
-    """A finished export's file. Raises 404 where there is none (yet)."""
-    if export.status != JobStatus.FINISHED or not export.file:
-        raise Http404
-    try:
-        file = export.file.open("rb")
-    except FileNotFoundError:
-        raise Http404 from None
-    kind = exports.FORMATS[export.file_format].content_type
-    return FileResponse(file, as_attachment=True, filename=exports.download_name(export), content_type=kind)
+    return exports.download(_export(request, pk))
 
 
 # Both

@@ -251,6 +251,7 @@ def _show(
             for row in comparison.labels
         ],
         "typed": typed,
+        "refused": request.POST.get("action", "") if error else "",
         "errors": error.messages if error else [],
         "is_lead": Role.LEAD in held,
         "open": found.status == PairStatus.PROPOSED and Role.LEAD in held,

@@ -114,27 +114,13 @@ def _place(answer: PracticeAnswer) -> dict[str, Any]:
     return {"practice_round": answer.round, "place": answer.position, "places": answer.round.answers.count()}
 
 
-def compared(answer: PracticeAnswer) -> list[dict[str, Any]]:
-    """One row a dimension: what was chosen, what is right, and what that was worth (None: not judged)."""
-    chosen = (answer.content or {}).get("labels", {})
-    return [
-        {
-            "dimension": dimension,
-            "chosen": chosen.get(dimension.key, ""),
-            "accepted": answer.known.get(dimension.key, []),
-            "worth": answer.points.get(dimension.key),
-        }
-        for dimension in work.dimensions_of(answer.project)
-    ]
-
-
 def _feedback(request: HttpRequest, answer: PracticeAnswer) -> HttpResponse:
     running = PracticeRound.objects.get(pk=answer.round_id)
     context = {
         "answer": answer,
         "content": answer.content,
         "gold": getattr(answer.item, "gold", None),
-        "rows": compared(answer),
+        "rows": practice.compared(answer),
         "ended": running.ended_at is not None,
         **_place(answer),
     }

@@ -93,7 +93,7 @@ def _show_next(request: HttpRequest, project: Project, notice: str = "") -> Http
     try:
         return _show(request, project, votes.next_vote(request.user, project), notice=notice)
     except (practice.PracticeNeeded, wellbeing.LimitReached) as error:
-        return _show(request, project, None, notice=error.messages[0])
+        return _show(request, project, None, notice=error.messages[0], stopped=True)
 
 
 def _show(
@@ -103,6 +103,7 @@ def _show(
     answers: dict[str, Any] | None = None,
     *,
     notice: str = "",
+    stopped: bool = False,
     errors: list[str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -110,6 +111,7 @@ def _show(
         "project": project,
         "today": votes.given_today(request.user, project),
         "vote": found,
+        "stopped": stopped,
         "notice": notice,
         "errors": errors or [],
     }
@@ -121,6 +123,7 @@ def _show(
             "item": found.rewrite.item,
             "given": given,
             "locked": given and votes.settled(found),
+            "annotated": not given and votes.annotated(found),
             "warnings": wellbeing.warnings_for(project, found.rewrite.item.content_kinds),
             "has_draft": bool(found.draft),
             "cannot_judge": bool(shown.get("cannot_judge")),

@@ -94,7 +94,7 @@ def choices(request: HttpRequest, pk: int) -> HttpResponse:
         "project": project,
         "form": form,
         "limit": wellbeing.daily_limit(project, chosen),
-        "today": wellbeing.finished_today(request.user, project),
+        "today": wellbeing.read_today(request.user, project),
     }
     return render(request, "annotation/choices.html", context, status=422 if form.is_bound else 200)
 

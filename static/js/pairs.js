@@ -72,11 +72,16 @@
   }
 
   const press = (id) => { if (!leaving) $(id)?.click(); };
-  const approve = () => { if (performance.now() > GRACE) press("approve"); };
+  const tooSoon = () => {
+    if (performance.now() > GRACE) return false;
+    if ($("chosen-state")) $("chosen-state").textContent = "This page had just opened: press the key again.";
+    return true;
+  };
+  const approve = () => { if (!tooSoon()) press("approve"); };
   const openRejection = () => { const box = $("rejection"); if (box) { box.open = true; $("reason").focus(); } };
   const openSending = () => { const box = $("sending"); if (box) { box.open = true; $("annotation").focus(); } };
   const openAsking = () => { const box = $("asking"); if (box) { box.open = true; $("more").focus(); } };
-  const undo = () => { if (performance.now() > GRACE && !leaving) document.querySelector("[data-undo]")?.click(); };
+  const undo = () => { if (!tooSoon() && !leaving) document.querySelector("[data-undo]")?.click(); };
   const openHelp = () => { const help = $("help"); if (help && !help.open) help.showModal(); };
 
   document.addEventListener("keydown", (event) => {
@@ -85,7 +90,10 @@
     if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
       if (!$("settle")) return;
       event.preventDefault();
-      press({ reason: "reject", "sent-reason": "send-back", annotation: "send-back", more: "ask-more" }[target.id] || "approve");
+      const decision = { reason: "reject", "sent-reason": "send-back", annotation: "send-back", more: "ask-more" }[target.id];
+      // With a reason half written, only the rewrite's own Ctrl+Enter approves.
+      const undecided = target.id !== "rewrite" && document.querySelector("#rejection[open], #sending[open], #asking[open]");
+      if (decision || !undecided) press(decision || "approve");
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;

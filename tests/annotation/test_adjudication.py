@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import batches, jobs, pairs, rules, votes, work
+from annotation import batches, jobs, pairs, projects, queueing, rules, votes, work
 from annotation.models import (
     ApprovalRule,
     Batch,
@@ -280,15 +280,15 @@ def rule(project):
 def test_a_rule_is_said_in_words(project, rule):
     assert rules.words(rule) == (
         "Approve a pair when at least 2 people annotated the text; all of them agree on Bias, Toxicity, Harm and "
-        "Sentiment; at least 2 others voted on the rewrite, all say that it is safe and all say that it keeps the "
-        "meaning; nobody left a comment to the lead; it was not sent back."
+        "Sentiment; everybody who was asked for has annotated it; at least 2 others voted on the rewrite, all say that "
+        "it is safe and all say that it keeps the meaning; nobody left a comment to the lead; it was not sent back."
     )
     values = {"min_annotations": 1, "dimensions": ["harm"], "min_agreement": 66, "rewrite": "either", "min_votes": 1}
     values |= {"min_safe": 80, "no_comment": False, "not_sent_back": False}
     assert rules.words(rules.save(project, project.created_by, values)) == (
-        "Approve a pair when at least 1 person annotated the text; at least 66 % of them agree on Harm; every "
-        "annotator wrote exactly this rewrite, or at least 1 other voted on the rewrite, at least 80 % say that it is "
-        "safe and all say that it keeps the meaning."
+        "Approve a pair when at least 1 person annotated the text; at least 66 % of them agree on Harm; everybody "
+        "who was asked for has annotated it; every annotator wrote exactly this rewrite, or at least 1 other "
+        "voted on the rewrite, at least 80 % say that it is safe and all say that it keeps the meaning."
     )
     assert Event.objects.first().action == "rule.changed"
 
@@ -352,6 +352,24 @@ def test_the_preview_counts_what_is_approved_and_why_not_the_rest(project, rule,
         "sent back to an annotator": 1,
     }
     assert empty.status == PairStatus.PROPOSED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["more", "overlap"])
+def test_a_rule_approves_no_text_that_is_open_for_more_annotators(project, rule, lead, how):
+    done, opened = (voted(project, YES, YES, pair=make(project, "Same.", "Same.")) for _ in range(2))
+    assert rules.preview(rule).matching == 2
+    if how == "more":
+        queueing.ask_for_more(project, lead, queueing.chosen(project, [opened.item_id]), 1)
+    else:
+        projects.change(project, by=lead, overlap=3)
+        done.item.refresh_from_db()
+        annotate(done.item, "Same.")
+    seen = rules.preview(rule)
+    assert (seen.matching, dict(seen.left_out)["still open for more annotators"]) == (1, 1)
+    batch = run(batches.approve_by_rule(project, lead, rule))
+    assert batch.changed == 1 and "everybody who was asked for has annotated it" in batch.words
+    assert state(opened)["status"] == PairStatus.PROPOSED
 
 
 @pytest.mark.django_db
@@ -446,6 +464,20 @@ def test_undoing_a_batch_leaves_alone_what_was_changed_since(project, rule, lead
     with pytest.raises(ValidationError, match="undid another"):
         batches.undo(undone, lead)
     assert rules.preview(rule).matching == 3  # and could be approved again
+
+
+@pytest.mark.django_db
+def test_undoing_a_batch_leaves_alone_a_pair_whose_reopening_was_undone(project, lead):
+    first, second = (make(project, "Same.", "Same.") for _ in range(2))
+    chosen = [[pair.pk, pair.version] for pair in (first, second)]
+    batch = batches.decide(project, lead, action="approve", chosen=chosen)
+    first.refresh_from_db()
+    reopened = pairs.reopen(first, lead, version=first.version)
+    pairs.undo(reopened, lead, version=reopened.version)
+    assert batches.decided_now(batch) == 1
+    undone = run(batches.undo(batch, lead))
+    assert (undone.status, undone.changed, undone.left_out) == ("finished", 1, {"changed since": 1})
+    assert (state(first)["status"], state(second)["status"]) == (PairStatus.APPROVED, PairStatus.PROPOSED)
 
 
 @pytest.mark.django_db

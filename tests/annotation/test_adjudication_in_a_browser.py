@@ -157,3 +157,33 @@ def test_the_pages_fit_a_phone(project, lead, new_page):
     for address in (pair.get_absolute_url(), f"/projects/{project.pk}/pairs/", f"/projects/{project.pk}/pairs/rules/"):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_refused_rejection_keeps_its_box_and_is_never_taken_for_an_approval(project, lead, new_page):
+    pair = make(project, "One way.", "Another way.", bias="none")
+    page = new_page(lead)
+    page.goto(pair.get_absolute_url())
+    press(page, "r")
+    with page.expect_navigation():
+        page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Say why the pair is rejected")
+    assert page.evaluate("document.activeElement.id") == "reason"
+    page.keyboard.type("Not good enough.")
+    with page.expect_navigation():
+        page.keyboard.press("Control+Enter")
+    pair.refresh_from_db()
+    assert (pair.status, pair.reason, pair.rewrite) == ("rejected", "Not good enough.", "One way.")
+
+
+def test_a_key_that_comes_too_early_says_so(project, lead, new_page):
+    pair = make(project, "One way.", "Another way.", bias="none")
+    page = new_page(lead)
+    page.goto(pair.get_absolute_url())
+    page.evaluate("Object.defineProperty(performance, 'now', { value: () => 10, configurable: true })")
+    page.keyboard.press("a")
+    expect(page.locator("#chosen-state")).to_have_text("This page had just opened: press the key again.")
+    page.evaluate("delete performance.now")
+    with page.expect_navigation():
+        page.keyboard.press("a")
+    pair.refresh_from_db()
+    assert pair.status == "approved"

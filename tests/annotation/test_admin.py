@@ -146,3 +146,17 @@ def test_an_administrator_adds_an_endpoint_without_its_key_and_cannot_delete_it(
     assert client.post(add, values | {"key_variable": "OURS_API_KEY"}).status_code == 302
     endpoint = Endpoint.objects.get()
     assert client.post(reverse("admin:annotation_endpoint_delete", args=[endpoint.pk])).status_code == 403
+
+
+def test_an_administrator_renames_a_project_on_record_and_changes_nothing_else(client, administrator):
+    project = ProjectFactory(lead=UserFactory(), guidelines="Be fair.", votes_per_rewrite=2)
+    values = {"name": "Renamed", "guidelines": "Anything goes.", "votes_per_rewrite": "0", "daily_limit": "9"}
+    for formset in ("memberships", "dimensions"):
+        values |= {f"{formset}-TOTAL_FORMS": "0", f"{formset}-INITIAL_FORMS": "0"}
+    answer = client.post(reverse("admin:annotation_project_change", args=[project.pk]), values)
+    assert answer.status_code == 302, answer.content.decode()
+    project.refresh_from_db()
+    assert (project.name, project.guidelines, project.votes_per_rewrite) == ("Renamed", "Be fair.", 2)
+    assert (project.daily_limit, project.guidelines_version) == (0, 1)
+    event = project.events.get(action="project.changed")
+    assert (event.actor, event.after) == (administrator, {"name": "Renamed"})

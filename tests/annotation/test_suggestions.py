@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connections
 
 from annotation import endpoints, events, jobs, suggestion_prompts, suggestions, work
 from annotation.jobs import JobStatus
@@ -97,9 +98,21 @@ def test_settled_retired_and_practice_texts_are_not_asked_for_but_hidden_gold_is
     item(project, "retired", retired_at="2026-01-01T00:00Z")
     item(project, "practice", kind=ItemKind.PRACTICE)
     item(project, "gold", kind=ItemKind.GOLD)
+    item(project, "settled", settled=True)
     set_up(project, lead, server)
     ask(project, lead)
     assert sorted(server.asked) == ["gold", "open"]
+
+
+def test_a_repeat_is_no_new_text_to_ask_for(project, lead, server):
+    original = item(project, "filtered")
+    server.default = error(400, "The content filter was triggered")
+    set_up(project, lead, server, automatic=True)
+    ask(project, lead)  # without an answer, so it would be asked for again
+    item(project, "filtered", kind=ItemKind.REPEAT, repeat_of=original, repeat_for=lead)
+    assert suggestions.start_for_new_texts() == 0
+    item(project, "new")
+    assert suggestions.start_for_new_texts() == 1
 
 
 @pytest.mark.parametrize(
@@ -231,6 +244,27 @@ def test_a_timeout_counts_as_paid_for_and_is_tried_again(project, lead, server):
     assert (one.status, one.requests, one.usage_known) == ("ok", 2, False)
     assert (one.input_tokens, one.output_tokens) == (most + 100, 1000 + 50)
     assert one.cost == Decimal(most + 2000) / 1_000_000 + Decimal("0.0002")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_second_request_can_cost_is_saved_before_it_is_sent(project, lead, server):
+    item(project, "slow")
+    saved = []
+
+    def reply(number):
+        if number == 1:
+            return late(3, answer(GOOD))(number)
+        saved.append(Suggestion.objects.values_list("input_tokens", "output_tokens", "cost").get())
+        connections.close_all()
+        return answer(GOOD)
+
+    server.replies["slow"] = reply
+    set_up(project, lead, server, endpoint=make_endpoint(server, timeout_seconds=1))
+    ask(project, lead)
+    one = only(project)
+    most = len(suggestion_prompts.render(one.prompt, one.item.text).encode()) + suggestions.OVERHEAD_TOKENS
+    assert saved == [(2 * most, 2000, 2 * Decimal(most + 2000) / 1_000_000)]
+    assert (one.input_tokens, one.output_tokens) == (most + 100, 1000 + 50)
 
 
 def test_a_text_that_the_server_refuses_fails_alone(project, lead, server):

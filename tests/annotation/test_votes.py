@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation import jobs, mine, pairs, projects, queueing, vote_results, votes, work
-from annotation.models import Assignment, Pair, PairRefresh, Rewrite, RewriteVote, Role, VoteState
+from annotation.models import Assignment, ItemKind, Pair, PairRefresh, Rewrite, RewriteVote, Role, VoteState
 from tests.annotation.test_handout_concurrency import in_threads
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 
@@ -304,6 +304,68 @@ def test_a_vote_on_a_settled_text_can_no_longer_change(project):
     pairs.approve(item.pair, UserFactory(), version=item.pair.version, rewrite=item.pair.rewrite, labels={})
     with pytest.raises(ValidationError, match="The lead has settled this text"):
         votes.give(voter, vote.pk, NO, revision=1)
+
+
+def revised_by(annotation, rewrite="Changed.", revision=1):
+    return work.revise(annotation.annotator, annotation.pk, {"labels": LABELS, "rewrite": rewrite}, revision)
+
+
+@pytest.mark.django_db
+def test_who_voted_on_a_rewrite_of_a_text_changes_their_own_annotation_only_when_it_is_sent_back(project):
+    item = ItemFactory(project=project)
+    annotate(item, "One way.")
+    mine = annotate(item, "Another way.")
+    vote = votes.next_vote(mine.annotator, project)
+    assert votes.annotated(vote)
+    mine = revised_by(mine, "A third way.")  # they have looked at it, and have not voted yet
+    votes.give(mine.annotator, vote.pk, YES)
+    with pytest.raises(ValidationError, match="You have voted on a rewrite of this text"):
+        revised_by(mine, revision=2)
+    assert revised_by(mine, "A third way.", revision=2).revision == 2  # sent twice, as a browser may
+    pair = Pair.objects.get(item=item)
+    pairs.send_back(pair, project.created_by, version=pair.version, annotation=mine.pk, reason="Look again.")
+    assert revised_by(mine, revision=2).revision == 3
+    with pytest.raises(ValidationError, match="You have voted"):
+        revised_by(mine, "Once more.", revision=3)
+
+
+@pytest.mark.django_db
+def test_a_repeat_closes_with_the_text_that_one_voted_on(project):
+    item = ItemFactory(project=project)
+    annotate(item, "One way.")
+    mine = annotate(item, "Another way.")
+    again = ItemFactory(project=project, kind=ItemKind.REPEAT, repeat_of=item, repeat_for=mine.annotator, overlap=1)
+    repeated = revised_by(annotate(again, "Other words.", user=mine.annotator))
+    cast(mine.annotator, project)
+    with pytest.raises(ValidationError, match="You have voted"):
+        revised_by(repeated, "Once more.", revision=2)
+
+
+@pytest.mark.django_db
+def test_page_and_api_say_that_a_vote_closed_the_annotation_and_keep_what_was_typed(project):
+    item = ItemFactory(project=project)
+    annotate(item, "One way.")
+    mine = annotate(item, "Another way.")
+    client = Client()
+    client.force_login(mine.annotator)
+    assert "Once you vote, your own annotation can change only" in (
+        client.get(reverse("annotation:votes", args=[project.pk])).content.decode()
+    )
+    typed = {"labels": LABELS, "rewrite": "Typed before the vote.", "revision": 1}
+    work.save_draft(mine.annotator, mine.assignment_id, typed)
+    cast(mine.annotator, project)
+    address = reverse("annotation:revise", args=[mine.pk])
+    page = client.get(address).content.decode()
+    assert "You have voted on a rewrite of this text" in page and "data-locked" in page and 'id="submit"' not in page
+    assert "What you typed and could not save" in page and "Typed before the vote." in page
+    form = {f"label-{key}": level for key, level in LABELS.items()} | {"rewrite": "Sent anyway.", "revision": "1"}
+    refused = client.post(address, form)
+    assert refused.status_code == 422 and "Sent anyway." in refused.content.decode()
+    url = f"/api/assignments/{mine.assignment_id}/revise/"
+    refused = client.post(url, typed, content_type="application/json")
+    assert refused.status_code == 400 and "You have voted on a rewrite" in str(refused.json())
+    mine.refresh_from_db()
+    assert (mine.rewrite, mine.revision) == ("Another way.", 1)
 
 
 @pytest.mark.django_db

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import gold, mine, pairs, practice, projects, queueing, wellbeing, work
+from annotation import gold, mine, pairs, practice, projects, queueing, votes, wellbeing, work
 from annotation.models import (
     Annotation,
     AnnotatorChoices,
@@ -17,6 +17,8 @@ from annotation.models import (
     AssignmentState,
     Item,
     Pause,
+    PracticeAnswer,
+    RewriteVote,
     Role,
 )
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
@@ -258,7 +260,7 @@ def test_nothing_is_handed_out_beyond_the_limit_of_a_day_until_tomorrow(project,
     projects.change(project, daily_limit=2)
     project.refresh_from_db()
     first, _ = finish(ann, project), finish(ann, project)
-    with pytest.raises(wellbeing.LimitReached, match="You have finished 2 texts today"):
+    with pytest.raises(wellbeing.LimitReached, match="You have read 2 texts today"):
         work.next_assignment(ann, project)
     days_ago(first, 1)
     assert work.next_assignment(ann, project) is not None
@@ -325,6 +327,159 @@ def test_a_day_ends_at_midnight_also_where_the_clock_changes(settings, monkeypat
         )  # 25 hours long
         assert wellbeing.midnight().isoformat() == "2026-10-25T00:00:00+02:00"
         assert wellbeing.tomorrow().isoformat() == "2026-10-26T00:00:00+01:00"
+
+
+# Reading in voting and in practice
+
+YES = {"safe": True, "keeps_meaning": True}
+
+
+def put_to_the_vote(project, *rewrites, **more):
+    """A text that others annotated, with these rewrites to vote on."""
+    item = ItemFactory(project=project, overlap=len(rewrites), **more)
+    for rewrite in rewrites:
+        other = MembershipFactory(project=project, role=Role.ANNOTATOR).user
+        held = work.next_assignment(other, project)
+        assert held.item == item
+        work.submit(other, held.pk, {"labels": MILD, "rewrite": rewrite})
+    return item
+
+
+def vote(user, project):
+    return votes.give(user, votes.next_vote(user, project).pk, YES)
+
+
+def practise(user, project, seconds=0):
+    """One text of the running round, or of a new one."""
+    practice.begin(user, project)
+    content = {"labels": MILD, "rewrite": "Kinder.", "active_seconds": seconds}
+    return practice.submit(user, practice.current(user, project).pk, content)
+
+
+def practice_text(project, lead, **more):
+    item = ItemFactory(project=project, **more)
+    return gold.create(project, lead, kind="practice", item=item, labels={"bias": ["none"]})
+
+
+@pytest.fixture
+def voting(project, lead):
+    projects.change(project, by=lead, votes_per_rewrite=1, voted_rewrites="every")
+    project.refresh_from_db()
+    return project
+
+
+def test_texts_read_in_voting_count_towards_the_limit_of_a_day(client, voting, ann):
+    for number in range(3):
+        put_to_the_vote(voting, f"Way {number}.")
+    projects.change(voting, daily_limit=2)
+    voting.refresh_from_db()
+    first, _ = vote(ann, voting), vote(ann, voting)
+    assert (wellbeing.read_today(ann, voting), wellbeing.finished_today(ann, voting)) == (2, 0)
+    with pytest.raises(wellbeing.LimitReached, match="You have read 2 texts today"):
+        votes.next_vote(ann, voting)
+    ItemFactory(project=voting)
+    with pytest.raises(wellbeing.LimitReached):
+        work.next_assignment(ann, voting)
+    client.force_login(ann)
+    page = text(client.get(reverse("annotation:votes", args=[voting.pk])))
+    assert "No votes for now" in page and "You have read 2 texts today" in page
+    assert "No rewrite waits" not in page
+    answer = client.post(reverse("api:vote-next"), {"project": voting.pk}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "daily_limit")
+    page = text(client.get(reverse("annotation:wellbeing", args=[voting.pk])))
+    assert "You have read 2 texts today of at most 2." in page
+    assert client.get(reverse("api:project-wellbeing", args=[voting.pk])).json()["read_today"] == 2
+    RewriteVote.objects.filter(pk=first.pk).update(given_at=timezone.now() - timedelta(days=1))
+    assert votes.next_vote(ann, voting) is not None
+
+
+def test_several_rewrites_of_one_text_are_one_text_read(voting, ann):
+    put_to_the_vote(voting, "One way.", "Another way.")
+    vote(ann, voting), vote(ann, voting)
+    held = put_to_the_vote(voting, "A third way.")
+    assert votes.next_vote(ann, voting).rewrite.item == held  # held is not read yet
+    assert wellbeing.read_today(ann, voting) == 1
+    [(_, exposure)] = wellbeing.own_exposure(ann)
+    assert exposure.voted == wellbeing.Figure(1, 1, 1, 1)
+
+
+def test_texts_annotated_voted_on_and_practised_make_up_a_day_together(voting, ann, lead):
+    put_to_the_vote(voting, "One way.")
+    vote(ann, voting)
+    practice_text(voting, lead)
+    practise(ann, voting)
+    practise(ann, voting)  # the same text in another round is read again
+    ItemFactory(project=voting)
+    finish(ann, voting)
+    assert wellbeing.read_today(ann, voting) == 4
+
+
+def test_practice_counts_and_no_round_begins_beyond_the_limit_but_a_running_one_goes_on(client, project, ann, lead):
+    for _ in range(2):
+        practice_text(project, lead)
+    projects.change(project, daily_limit=1)
+    project.refresh_from_db()
+    practise(ann, project)
+    practise(ann, project)  # the round's second text
+    assert wellbeing.read_today(ann, project) == 2
+    with pytest.raises(wellbeing.LimitReached, match="You have read 2 texts today"):
+        practice.begin(ann, project)
+    client.force_login(ann)
+    answer = client.post(reverse("annotation:practice-begin", args=[project.pk]))
+    assert answer.status_code == 422 and "You have read 2 texts today" in text(answer)
+    PracticeAnswer.objects.update(answered_at=timezone.now() - timedelta(days=1))
+    assert practice.begin(ann, project).number == 2
+
+
+def test_reading_in_voting_and_practice_is_part_of_ones_exposure_and_of_the_leads(client, voting, ann, lead):
+    put_to_the_vote(voting, "One way.", "Another way.", content_kinds=["slurs"])
+    put_to_the_vote(voting, "A third way.")
+    given = [vote(ann, voting) for _ in range(3)]
+    old = [one.pk for one in given if one.rewrite.item.content_kinds == []]
+    RewriteVote.objects.filter(pk__in=old).update(given_at=timezone.now() - timedelta(days=3))
+    practice_text(voting, lead, content_kinds=["violence"])
+    practise(ann, voting, seconds=120)
+    client.force_login(ann)
+    page = text(client.get(reverse("annotation:exposure")))
+    assert '<th scope="row" class="plain">Texts read in voting</th><td class="num">1</td><td class="num">2</td>' in page
+    assert '<th scope="row" class="plain">Texts read in practice</th><td class="num">1</td>' in page
+    [(_, own)] = wellbeing.own_exposure(ann)
+    together, people = wellbeing.project_exposure(voting)
+    theirs = next(exposure for person, exposure in people if person == ann)
+    for exposure in (own, theirs):
+        assert exposure.texts == exposure.severe == wellbeing.Figure()
+        assert exposure.voted == wellbeing.Figure(1, 2, 2, 2)
+        assert exposure.practised == wellbeing.Figure(1, 1, 1, 1)
+        assert exposure.seconds.total == 120
+        assert exposure.kinds == {"slurs": wellbeing.Figure(1, 1, 1, 1), "violence": wellbeing.Figure(1, 1, 1, 1)}
+    assert (together.texts.total, together.voted.total, together.practised.total) == (3, 2, 1)
+    assert together.kinds["slurs"].total == 3  # two annotated it, one voted on it
+    shown = client.get(reverse("api:exposure-list")).json()["results"][0]
+    assert (shown["voted"]["week"], shown["practised"]["today"]) == (2, 1)
+    client.force_login(lead)
+    page = text(client.get(reverse("annotation:project-exposure", args=[voting.pk])))
+    assert page.count('<th scope="col" class="num">Voted on</th>') == 3
+    assert page.count('<th scope="col" class="num">Practised</th>') == 3
+    rows = client.get(reverse("api:project-exposure", args=[voting.pk])).json()["people"]
+    mine = next(row for row in rows if row["username"] == "ann")
+    assert (mine["voted"]["total"], mine["practised"]["total"]) == (2, 1)
+
+
+def test_the_limit_costs_the_same_query_however_much_was_read_and_uses_the_indexes(
+    voting, ann, django_assert_num_queries
+):
+    for number in range(3):
+        put_to_the_vote(voting, f"Way {number}.")
+    for expected in (1, 2, 3):
+        vote(ann, voting)
+        with django_assert_num_queries(1) as queries:
+            assert wellbeing.read_today(ann, voting) == expected
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("EXPLAIN " + queries.captured_queries[0]["sql"])
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    for index in ("vote_given", "practice_answered"):
+        assert index in plan, plan
 
 
 # Pauses
@@ -589,7 +744,8 @@ def test_the_api_keeps_ones_choices_and_pauses(client, project, ann):
     body = {"declined_kinds": ["slurs"], "daily_limit": 3}
     assert client.patch(url, body, content_type="application/json").json()["limit"] == 3
     assert client.get(url).json() == {
-        "project": project.pk, "declined_kinds": ["slurs"], "daily_limit": 3, "limit": 3, "finished_today": 0,
+        "project": project.pk, "declined_kinds": ["slurs"], "daily_limit": 3, "limit": 3,
+        "finished_today": 0, "read_today": 0,
     }  # fmt: skip
     answer = client.patch(url, {"declined_kinds": ["gore"]}, content_type="application/json")
     assert (answer.status_code, list(answer.json())) == (400, ["declined_kinds"])
