@@ -137,7 +137,7 @@ def nobody_left() -> Q:
         | voted_on(OuterRef("user"), "item")
         | had_copy(OuterRef("user"), "item")
     )
-    return WANTED & Q(reserved=True) & ~Exists(able)
+    return WANTED & Q(reserved=True) & ~Q(Exists(able))
 
 
 Place = tuple[int, int]  # queued_in, item's id
