@@ -271,7 +271,7 @@ def _back(batch: Batch) -> bool:
     _lock_items(seen)
     found = list(rows.filter(pk__in=seen).select_for_update(of=("self",), no_key=True).values_list("pk", "before"))
     ids = [pk for pk, _ in found]
-    withdrawn = [sent for _, before in found for sent in before.get("withdrawn", [])]
+    withdrawn = [sent for _, before in found for sent in (before or {}).get("withdrawn", [])]
     SendBack.objects.filter(pk__in=withdrawn).update(withdrawn_at=None)
     with connection.cursor() as cursor:
         cursor.execute(RESTORE, {"pairs": ids})
