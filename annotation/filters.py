@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q, QuerySet
 from django_filters import rest_framework as rest_filters
 
-from annotation import mine
+from annotation import handout, mine
 from annotation.events import ACTIONS
 from annotation.models import (
     Annotation,
@@ -98,7 +98,11 @@ class ItemFilter(ProjectFilterSet):
         empty_label="In use or not",
     )
     reserved = django_filters.ChoiceFilter(
-        choices=(("no", "For everybody"), ("yes", "For named people")),
+        choices=(
+            ("no", "For everybody"),
+            ("yes", "For named people"),
+            ("stuck", "For named people, nobody left for it"),
+        ),
         method="is_reserved",
         label="For whom",
         empty_label="For anybody",
@@ -118,6 +122,8 @@ class ItemFilter(ProjectFilterSet):
         return queryset.filter(retired_at__isnull=value == "no")
 
     def is_reserved(self, queryset: QuerySet, name: str, value: str) -> QuerySet:
+        if value == "stuck":
+            return queryset.filter(handout.nobody_left())
         return queryset.filter(reserved=value == "yes")
 
     def contains(self, queryset: QuerySet, name: str, value: str) -> QuerySet:

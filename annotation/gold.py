@@ -1,16 +1,16 @@
 """Known answers: made from a text, by hand or from a file; and how a project uses them."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.utils import timezone
 
-from annotation import events, rows, validators
+from annotation import events, handout, rows, validators, wellbeing
 from annotation.jobs import JobError
 from annotation.models import Assignment, Event, Gold, Item, ItemKind, Pair, PracticeAnswer, Project, QualitySettings
 
@@ -20,8 +20,14 @@ KIND_CHOICES = [(kind.value, kind.label) for kind in KINDS]
 EVERYBODY = 32_767
 MAX_EXPLANATION = 5_000
 MAX_FILE_ROWS = 2_000
+QUEUE_SAMPLE = 1_000  # texts of the queue that say what the work looks like
 MAX_FILE_BYTES = 5 * 1024 * 1024
 CONTENT = ("labels", "spans", "rewrite", "explanation")
+# What a lead says about the text itself.
+FACTS = ("source", "language", "target_group", "content_kinds")
+FACT_LENGTHS = {"source": 200, "language": 35, "target_group": 200}  # as the columns of Item
+# Those that an annotator sees: a hidden text without one that most of the work has would stand out.
+SEEN_FACTS = ("source", "language", "content_kinds")
 
 
 def levels_of(project: Project) -> dict[str, list[str]]:
@@ -48,7 +54,7 @@ def create(
     is never given the copy.
 
     Args:
-        kind: practice or gold. content: any of CONTENT.
+        kind: practice or gold. content: any of CONTENT, and any of FACTS for a new text; one of the work has its own.
 
     Raises:
         ValidationError: keyed by field.
@@ -66,13 +72,16 @@ def _create(
     if item is None:
         _collect(errors, "text", validators.check_text, text)
         _collect(errors, "external_id", _check_new_id, project, external_id)
+    facts = _clean_facts(project, content, errors)
+    if item is not None:
+        errors |= {name: f"The text has its own {name}; leave it out." for name, value in facts.items() if value}
     cleaned = _clean(project, text, content, errors)
     if errors:
         raise ValidationError(errors)
     made_in_place, copied_from = False, None
     if item is None:
         item = Item.objects.create(
-            project=project, kind=kind, text=text, external_id=external_id or _new_id(kind), overlap=EVERYBODY
+            project=project, kind=kind, text=text, external_id=external_id or _new_id(kind), overlap=EVERYBODY, **facts
         )
     else:
         item = Item.objects.select_for_update().get(pk=item.pk, project=project)
@@ -91,7 +100,12 @@ def _create(
         project=project, item=item, created_by=user, copied_from=copied_from, made_in_place=made_in_place, **cleaned
     )
     events.record(
-        project, user, "gold.made", item=item, subject=item.external_id, after={"kind": kind, **_logged(cleaned)}
+        project,
+        user,
+        "gold.made",
+        item=item,
+        subject=item.external_id,
+        after={"kind": kind, **_logged(cleaned), **facts},
     )
     return gold
 
@@ -108,7 +122,10 @@ def copy_of(item: Item, **values: Any) -> Item:
 
 @transaction.atomic
 def change(gold: Gold, user, *, kind: str | None = None, **content: Any) -> Gold:
-    """Change a known answer. Figures are computed anew from it; scores of practice stay as they were given.
+    """Change a known answer, or what is said of its text. Figures are computed anew; scores of practice stay.
+
+    Args:
+        content: any of CONTENT and FACTS.
 
     Raises:
         ValidationError: keyed by field; the kind of a text that somebody had stays.
@@ -117,6 +134,8 @@ def change(gold: Gold, user, *, kind: str | None = None, **content: Any) -> Gold
     item = gold.item
     before = {"kind": item.kind, **_logged(_values(gold))}
     errors: dict[str, Any] = {}
+    facts = _clean_facts(gold.project, content, errors, had=item.content_kinds)
+    before |= {name: getattr(item, name) for name in facts}
     if kind is not None and kind != item.kind:
         _collect(errors, "kind", _check_kind, kind)
         if not errors and is_used(gold):
@@ -134,7 +153,11 @@ def change(gold: Gold, user, *, kind: str | None = None, **content: Any) -> Gold
         _keep_practice_possible(gold)
         item.kind = kind
         item.save(update_fields=["kind"])
-    old, new = events.changes(before, {"kind": item.kind, **_logged(cleaned)})
+    for name, value in facts.items():
+        setattr(item, name, value)
+    if facts:
+        item.save(update_fields=[*facts])
+    old, new = events.changes(before, {"kind": item.kind, **_logged(cleaned), **facts})
     if new:
         events.record(gold.project, user, "gold.changed", item=item, subject=item.external_id, before=old, after=new)
     return gold
@@ -240,6 +263,31 @@ def _clean(project: Project, text: str, content: Mapping[str, Any], errors: dict
     return cleaned
 
 
+def _clean_facts(
+    project: Project, content: Mapping[str, Any], errors: dict[str, Any], had: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Those of FACTS that are given, checked. A kind of content that it `had` may stay."""
+    facts = {name: content[name] for name in FACTS if name in content}
+    for name, value in facts.items():
+        if name != "content_kinds":
+            facts[name] = value.strip() if isinstance(value, str) else value
+            _collect(errors, name, _check_fact, name, facts[name])
+            continue
+        # The project's row is locked, so that no kind is dropped meanwhile.
+        names = wellbeing.kind_names(Project.objects.select_for_update(no_key=True).get(pk=project.pk))
+        _collect(errors, name, validators.check_item_kinds, value, [*names, *had])
+        if name not in errors:
+            facts[name] = sorted(value, key=lambda kind: names.index(kind) if kind in names else len(names))
+    return facts
+
+
+def _check_fact(name: str, value: Any) -> None:
+    longest = FACT_LENGTHS[name]
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValidationError(f"The {name} is text of at most {longest} characters.")
+    validators.check_storable(value, f"The {name}")
+
+
 def _check_kind(kind: Any) -> None:
     if kind not in KINDS:
         raise ValidationError("Choose practice or gold.")
@@ -280,6 +328,22 @@ def _collect(errors: dict[str, Any], field: str, rule, *args) -> None:
         errors[field] = error.messages
 
 
+def standing_out(project: Project) -> dict[str, int]:
+    """How many hidden gold texts lack what most of the next texts in the queue have: those of SEEN_FACTS, by name."""
+    lacking = {name: Q(**{name: [] if name == "content_kinds" else ""}) for name in SEEN_FACTS}
+    hidden = Item.objects.filter(project=project, kind=ItemKind.GOLD, retired_at=None, gold__isnull=False)
+    lack = hidden.aggregate(**{f"no_{name}": Count("pk", filter=without) for name, without in lacking.items()})
+    if not any(lack.values()):
+        return {}
+    waiting = Item.objects.filter(handout.WAITING, project=project)
+    waiting = waiting.order_by("-reserved", "-priority", "queued_in", "pk")[:QUEUE_SAMPLE]
+    counts = {f"no_{name}": Count("pk", filter=without) for name, without in lacking.items()}
+    work = waiting.values("pk", *SEEN_FACTS).aggregate(n=Count("pk"), **counts)
+    return {
+        name: lack[f"no_{name}"] for name in SEEN_FACTS if lack[f"no_{name}"] and 2 * work[f"no_{name}"] < work["n"]
+    }
+
+
 # A file of them
 
 
@@ -287,7 +351,8 @@ def import_csv(project: Project, user, file: File, *, kind: str = "") -> list[Go
     """Known answers from a CSV: all of its rows or, with every problem named, none.
 
     Columns: text, one per dimension's key (accepted levels, separated by |; empty: not judged), explanation, kind
-    (practice or gold; `kind` where the column is missing or empty), external_id, safe_rewrite.
+    (practice or gold; `kind` where the column is missing or empty), external_id, safe_rewrite, and those of FACTS
+    (kinds of content separated by semicolons).
 
     Raises:
         ValidationError: keyed by `file`, one message a row at fault.
@@ -297,7 +362,7 @@ def import_csv(project: Project, user, file: File, *, kind: str = "") -> list[Go
     if file.size > MAX_FILE_BYTES:
         raise ValidationError({"file": f"The file is larger than {MAX_FILE_BYTES // 1024**2} MB. Split it."})
     levels = levels_of(project)
-    known = ("text", "explanation", "kind", "external_id", "safe_rewrite", *levels)
+    known = ("text", "explanation", "kind", "external_id", "safe_rewrite", *FACTS, *levels)
     made: list[Gold] = []
     problems: list[str] = []
     try:
@@ -332,6 +397,11 @@ def _from_row(project: Project, user, values: Mapping[str, Any], levels: dict[st
         cell = values.get(key, "").strip()
         if cell:
             labels[key] = [cell] if cell in names else [part.strip() for part in cell.split("|") if part.strip()]
+    facts: dict[str, Any] = {name: values[name].strip() for name in FACTS if values.get(name, "").strip()}
+    if kinds := facts.get("content_kinds"):
+        known = {name.casefold(): name for name in wellbeing.kind_names(project)}
+        parts = [part.strip() for part in kinds.split(";") if part.strip()]
+        facts["content_kinds"] = [known.get(part.casefold(), part) for part in parts]
     return _create(
         project,
         user,
@@ -343,6 +413,7 @@ def _from_row(project: Project, user, values: Mapping[str, Any], levels: dict[st
             "labels": labels,
             "rewrite": values.get("safe_rewrite", ""),
             "explanation": values.get("explanation", ""),
+            **facts,
         },
     )
 

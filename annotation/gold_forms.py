@@ -5,6 +5,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from annotation import wellbeing
+from annotation.gold import FACTS
 from annotation.models import Gold, Item, Project, QualitySettings
 
 KINDS = [("gold", "Gold: hidden among the work"), ("practice", "Practice: shown in the practice round")]
@@ -32,6 +34,10 @@ class GoldForm(forms.Form):
     external_id = forms.CharField(
         label="Id", max_length=200, required=False, help_text="The team's own id; made up when empty."
     )
+    language = forms.CharField(max_length=35, required=False, help_text="A tag such as en or pt-BR.")
+    source = forms.CharField(max_length=200, required=False)
+    target_group = forms.CharField(max_length=200, required=False)
+    content_kinds = forms.MultipleChoiceField(label="Contains", required=False, widget=forms.CheckboxSelectMultiple)
     marks = forms.CharField(
         label="Words to mark",
         required=False,
@@ -57,11 +63,18 @@ class GoldForm(forms.Form):
                 "explanation": gold.explanation,
                 "marks": "\n".join(gold.item.text[span["start"] : span["end"]] for span in gold.spans),
             }
+            initial |= {name: getattr(gold.item, name) for name in FACTS}
             initial |= {f"label-{key}": accepted for key, accepted in gold.labels.items()}
         kwargs["initial"] = initial
         super().__init__(*args, **kwargs)
         if item is not None:
             del self.fields["text"], self.fields["external_id"]
+        # A kind that the project lists no more may stay.
+        kinds = dict.fromkeys([*wellbeing.kind_names(project), *(gold.item.content_kinds if gold else ())])
+        self.fields["content_kinds"].choices = [(kind, kind) for kind in kinds]  # type: ignore[attr-defined]
+        dropped = FACTS if item is not None and gold is None else () if kinds else ("content_kinds",)
+        for name in dropped:  # a text of the work has its own
+            del self.fields[name]
         for dimension in self.dimensions:
             self.fields[f"label-{dimension.key}"] = forms.MultipleChoiceField(
                 label=dimension.name,
@@ -72,6 +85,9 @@ class GoldForm(forms.Form):
 
     def before_labels(self):
         return [self[name] for name in ("kind", "text", "external_id") if name in self.fields]
+
+    def about(self):
+        return [self[name] for name in FACTS if name in self.fields]
 
     def labels(self):
         return [self[f"label-{dimension.key}"] for dimension in self.dimensions]
@@ -99,7 +115,9 @@ class GoldForm(forms.Form):
         data = self.cleaned_data
         labels = {d.key: data[f"label-{d.key}"] for d in self.dimensions if data[f"label-{d.key}"]}
         values = {"kind": data["kind"], "labels": labels, "spans": data["marks"]}
-        values |= {name: data[name] for name in ("rewrite", "explanation", "text", "external_id") if name in data}
+        values |= {
+            name: data[name] for name in ("rewrite", "explanation", "text", "external_id", *FACTS) if name in data
+        }
         return values
 
 

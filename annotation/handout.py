@@ -16,10 +16,23 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q
 from django.utils import timezone
 
-from annotation.models import Item, ItemKind, Project, QueuePlace
+from annotation.models import (
+    AnnotatorChoices,
+    Assignment,
+    AssignmentState,
+    Item,
+    ItemKind,
+    Membership,
+    PracticeAnswer,
+    Project,
+    QueuePlace,
+    Reservation,
+    RewriteVote,
+    Role,
+)
 
 WANTED = Q(retired_at=None, settled=False, taken__lt=F("overlap"))
 WAITING = WANTED & Q(kind=ItemKind.WORK)  # the condition of the index `item_queue`
@@ -72,10 +85,59 @@ LEFT JOIN LATERAL (
         AND (SELECT seen.id FROM annotation_rewrite shown
              JOIN annotation_rewritevote seen ON seen.rewrite_id = shown.id AND seen.voter_id = %(user)s
              WHERE shown.item_id = item.id LIMIT 1) IS NULL
+        AND (SELECT copy.id FROM annotation_gold copy WHERE copy.copied_from_id = item.id AND (
+                 (SELECT hidden.id FROM annotation_assignment hidden
+                  WHERE hidden.item_id = copy.item_id AND hidden.annotator_id = %(user)s LIMIT 1) IS NOT NULL
+                 OR (SELECT shown.id FROM annotation_practiceanswer shown
+                  WHERE shown.item_id = copy.item_id AND shown.annotator_id = %(user)s LIMIT 1) IS NOT NULL)
+             LIMIT 1) IS NULL
     ORDER BY item.queued_in, item.id
     LIMIT {AT_ONCE}
 ) candidate ON true
 """  # noqa: S608
+
+
+# The same in questions that do not walk through the queue. A person is an account, or an OuterRef to one.
+
+
+def voted_on(user: Any, item: str = "pk") -> Exists:
+    """Whether this person was shown a rewrite of the item, to vote on it: then its text is not for them."""
+    return Exists(RewriteVote.objects.filter(rewrite__item=OuterRef(item), voter=user))
+
+
+def had_copy(user: Any, item: str = "pk") -> Q:
+    """Whether this person had the known answer that was copied from the item, in practice or hidden in the work."""
+    copied = {"item__gold__copied_from": OuterRef(item), "annotator": user}
+    return Q(Exists(Assignment.objects.filter(**copied))) | Q(Exists(PracticeAnswer.objects.filter(**copied)))
+
+
+class _ShareAName(Func):
+    """Whether two JSON lists of names have a name in common."""
+
+    template = "EXISTS (SELECT FROM jsonb_array_elements_text(%(expressions)s ? name)"
+    arg_joiner = ") AS name WHERE "
+    output_field = BooleanField()
+
+
+def nobody_left() -> Q:
+    """Items that want annotators, reserved for people none of whom will be handed them.
+
+    They hold it, have finished or skipped it, have seen it in another guise, do not want what it contains, or annotate
+    no more.
+    """
+    person = {"annotator": OuterRef("user"), "project": OuterRef("project")}
+    declined = AnnotatorChoices.objects.filter(
+        _ShareAName(F("declined_kinds"), OuterRef("item__content_kinds")), **person
+    )
+    had = Assignment.objects.filter(item=OuterRef("item"), annotator=OuterRef("user"))
+    works = Membership.objects.filter(project=OuterRef("project"), user=OuterRef("user"), role=Role.ANNOTATOR)
+    able = Reservation.objects.filter(Exists(works), item=OuterRef("pk"), user__is_active=True).exclude(
+        Exists(had.exclude(state=AssignmentState.EXPIRED))
+        | Exists(declined)
+        | voted_on(OuterRef("user"), "item")
+        | had_copy(OuterRef("user"), "item")
+    )
+    return WANTED & Q(reserved=True) & ~Q(Exists(able))
 
 
 Place = tuple[int, int]  # queued_in, item's id

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from annotation import practice, wellbeing, work
+from annotation import handout, practice, wellbeing, work
 from annotation.models import Assignment, AssignmentState, Item, Project
 
 HOLDS_ANOTHER = "You hold another text now. Finish or skip it first."
@@ -45,6 +45,8 @@ def why_not(user, assignment: Assignment) -> str:
         return "This text is not handed out any more."
     if item.taken >= item.overlap:
         return "Others have finished this text, or are at it."
+    if Item.objects.filter(handout.voted_on(user), pk=item.pk).exists():
+        return "You have been shown a rewrite of this text to vote on."
     if not work.free_for(user).filter(pk=item.pk).exists():
         return "This text was given to others."
     held = Assignment.objects.filter(project=item.project_id, annotator=user, state=AssignmentState.HELD)

@@ -9,8 +9,8 @@ from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models import Case, Count, F, Q, Sum, Value, When
-from django.db.models.functions import Greatest, Least
+from django.db.models import Case, Count, F, Func, Q, Sum, TextField, Value, When
+from django.db.models.functions import Cast, Greatest, Least
 from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
@@ -102,7 +102,7 @@ def change(
     if "severe_dimensions" in values:
         _set_severe_dimensions(project, keys)
     if gone := {kind["name"] for kind in before["content_kinds"]} - {kind["name"] for kind in project.content_kinds}:
-        _check_kinds_unused(project, gone)
+        _drop_kinds(project, gone)
     old, new = events.changes(before, settings_of(project))
     if new:
         events.record(project, by, "project.changed", before=old, after=new)
@@ -141,12 +141,17 @@ def _set_severe_dimensions(project: Project, known: set[str]) -> None:
     project.save(update_fields=["severe_dimensions"])
 
 
-def _check_kinds_unused(project: Project, names: set[str]) -> None:
+def _drop_kinds(project: Project, names: set[str]) -> None:
+    """Refuse while texts of the work have the kinds; take them from repeats and known answers."""
     for name in sorted(names):
-        if used := Item.objects.filter(project=project, content_kinds__contains=[name]).count():
+        marked = Item.objects.filter(project=project, content_kinds__contains=[name])
+        if used := marked.filter(kind=ItemKind.WORK).count():
             raise ValidationError(
                 {"content_kinds": f"{name} is said of {_number(used, 'text')}: unmark them on the Texts page first."}
             )
+        list(marked.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+        without = Func(F("content_kinds"), Cast(Value(name), TextField()), template="%(expressions)s", arg_joiner=" - ")
+        marked.update(content_kinds=without)
 
 
 def _new_guidelines(project: Project, user) -> None:

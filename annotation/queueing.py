@@ -12,7 +12,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from annotation import events, validators, wellbeing
@@ -74,6 +74,7 @@ DECISIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "retire": ("Retire them", ()),
     "bring_back": ("Bring them back", ()),
 }
+DESCRIBING = ("add_kinds", "remove_kinds")
 
 
 def decide(project: Project, user, items: QuerySet[Item], decision: str, values: Mapping[str, Any]) -> Outcome:
@@ -106,8 +107,8 @@ def decide(project: Project, user, items: QuerySet[Item], decision: str, values:
     return bring_back(project, user, items)
 
 
-def chosen(project: Project, ids: Iterable[int]) -> QuerySet[Item]:
-    """Texts of the project by id.
+def chosen(project: Project, ids: Iterable[int], decision: str = "") -> QuerySet[Item]:
+    """Texts of the project by id, for a decision. What a text contains can be said of known answers too.
 
     Raises:
         ValidationError: an id is none of the project's texts.
@@ -117,7 +118,10 @@ def chosen(project: Project, ids: Iterable[int]) -> QuerySet[Item]:
         raise ValidationError({"items": "Choose at least one text."})
     if len(wanted) > MAX_AT_ONCE:
         raise ValidationError({"items": f"Choose at most {MAX_AT_ONCE:,} texts at once."})
-    found = work_items(project).filter(pk__in=wanted)
+    found = work_items(project)
+    if decision in DESCRIBING:
+        found = Item.objects.filter(project=project).exclude(kind=ItemKind.REPEAT)
+    found = found.filter(pk__in=wanted)
     if unknown := wanted - set(found.values_list("pk", flat=True)):
         raise ValidationError({"items": f"Not a text of this project: {', '.join(map(str, sorted(unknown)[:5]))}."})
     return found
@@ -190,6 +194,8 @@ def set_content_kinds(
 ) -> Outcome:
     """Say what these texts contain: kinds of content to add to each, and to take away from each.
 
+    It is said of their repeats and of known answers copied from them too: they have the same words.
+
     Raises:
         ValidationError: keyed by field.
     """
@@ -209,6 +215,19 @@ def set_content_kinds(
         ordered = [name for name in names if name in kinds] + sorted(kinds - set(names))
         return {"content_kinds": ordered} if ordered != item.content_kinds else SAME
 
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    # The ids now: once the texts are changed, a filter by what they contain finds others.
+    keys = list(items.order_by("pk").values_list("pk", flat=True)[: MAX_AT_ONCE + 1])
+    copies = Q(repeat_of__in=keys) | Q(gold__copied_from__in=keys)
+    if len(keys) <= MAX_AT_ONCE and Item.objects.filter(copies).exists():
+        every = Item.objects.filter(copies | Q(pk__in=keys)).order_by("pk")
+        list(every.select_for_update(of=("self",), no_key=True).values_list("pk"))  # all in the order of locks
+        said: dict[tuple[str, ...], list[int]] = {}
+        for copy in Item.objects.filter(copies).only("content_kinds"):
+            if isinstance(values := plan(copy), dict):
+                said.setdefault(tuple(values["content_kinds"]), []).append(copy.pk)
+        for kinds, found in said.items():
+            Item.objects.filter(pk__in=found).update(content_kinds=list(kinds))
     return _decide(project, user, items, "item.content_kinds", plan)
 
 

@@ -181,9 +181,14 @@ def _resume(user, project: Project, declined: list[str]) -> Assignment | None:
 
 
 def free_for(user, declined: Sequence[str] = ()) -> QuerySet[Item]:
-    """Items that this person may take up again: wanted still, not reserved for others, without what they declined."""
+    """Items that this person may take up again: wanted still, not reserved for others, not seen in another guise since.
+
+    Args:
+        declined: kinds of content that they do not want.
+    """
     own = Reservation.objects.filter(item=OuterRef("pk"), user=user)
     free = Item.objects.filter(handout.WANTED).filter(Q(reserved=False) | Exists(own))
+    free = free.exclude(handout.voted_on(user) | handout.had_copy(user))
     return free.exclude(content_kinds__has_any_keys=list(declined)) if declined else free
 
 
@@ -321,6 +326,11 @@ def _check_late(user, item: Item) -> None:
         raise NoLongerYours("this text was given to others")
     if locked.taken >= locked.overlap:
         raise NoLongerYours("others have finished this text")
+    same = Item.objects.filter(pk=item.pk)
+    if same.filter(handout.voted_on(user)).exists():
+        raise NoLongerYours("you have been shown a rewrite of this text to vote on")
+    if same.filter(handout.had_copy(user)).exists():  # its words must not tell that the copy was hidden gold
+        raise NoLongerYours("this text was given to others")
 
 
 @transaction.atomic

@@ -130,8 +130,9 @@ class ItemViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
         """Set one text's priority, retire it, keep it for people, and so on."""
         item = self.get_object()
         values = self._values(DecisionSerializer)
-        chosen = queueing.chosen(item.project, [item.pk])
-        queueing.decide(item.project, request.user, chosen, values.pop("decision"), values)
+        decision = values.pop("decision")
+        chosen = queueing.chosen(item.project, [item.pk], decision)
+        queueing.decide(item.project, request.user, chosen, decision, values)
         return Response(ItemSerializer(self.get_object()).data)
 
     @extend_schema(request=ManyDecisionSerializer, responses=OutcomeSerializer, filters=False)
@@ -141,7 +142,7 @@ class ItemViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, v
         values = self._values(ManyDecisionSerializer)
         project = access.project_for(request.user, values.pop("project"), Role.LEAD)
         if "items" in values:
-            chosen = queueing.chosen(project, values.pop("items"))
+            chosen = queueing.chosen(project, values.pop("items"), values["decision"])
         else:
             chosen = self._filtered(queueing.work_items(project), values.pop("filter"))
         outcome = queueing.decide(project, request.user, chosen, values.pop("decision"), values)

@@ -33,16 +33,24 @@ from annotation.models import (
 ACCEPTED = "The accepted levels per dimension; a dimension that is absent is not judged."
 
 
+ABOUT_NEW = "Of the text; with `item` leave it out: the text has its own."
+
+
 class GoldSerializer(serializers.ModelSerializer):
     external_id = serializers.CharField(source="item.external_id", read_only=True)
     text = serializers.CharField(source="item.text", read_only=True)
     kind = serializers.CharField(source="item.kind", read_only=True)
+    source = serializers.CharField(source="item.source", read_only=True)  # type: ignore[assignment]
+    language = serializers.CharField(source="item.language", read_only=True)
+    target_group = serializers.CharField(source="item.target_group", read_only=True)
+    content_kinds = serializers.JSONField(source="item.content_kinds", read_only=True)
     retired_at = serializers.DateTimeField(source="item.retired_at", read_only=True)
 
     class Meta:
         model = Gold
         fields = [
             *("id", "project", "item", "external_id", "text", "kind", "labels", "spans", "rewrite", "explanation"),
+            *gold.FACTS,
             *("copied_from", "retired_at", "created_at", "updated_at"),
         ]
         read_only_fields = fields
@@ -54,6 +62,12 @@ class GoldContentSerializer(serializers.Serializer):
     spans = SpanSerializer(many=True, required=False)
     rewrite = serializers.CharField(allow_blank=True, trim_whitespace=False, required=False)
     explanation = serializers.CharField(allow_blank=True, required=False)
+    source = serializers.CharField(  # type: ignore[assignment]
+        allow_blank=True, required=False, help_text=ABOUT_NEW
+    )
+    language = serializers.CharField(allow_blank=True, required=False, help_text=ABOUT_NEW)
+    target_group = serializers.CharField(allow_blank=True, required=False, help_text=ABOUT_NEW)
+    content_kinds = serializers.ListField(child=serializers.CharField(), required=False, help_text=ABOUT_NEW)
 
 
 class NewGoldSerializer(GoldContentSerializer):

@@ -79,6 +79,7 @@ def gold_list(request: HttpRequest, pk: int) -> HttpResponse:
         "page": page_by_id(rows, request.GET.get("after"), descending=True),
         "counts": gold.counts(project),
         "kind": kind,
+        "standing_out": gold.standing_out(project),
         "dimensions": {dimension.key: dimension.name for dimension in project.dimensions.all()},
     }
     return render(request, "annotation/gold_list.html", context)

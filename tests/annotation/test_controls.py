@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import controls, exports, gold, jobs, pairs, projects, quality, work
+from annotation import controls, exports, gold, jobs, mine, pairs, practice, projects, quality, work
 from annotation.models import (
     Annotation,
     Assignment,
@@ -157,6 +157,37 @@ def test_a_text_that_somebody_had_becomes_gold_only_as_a_copy_which_they_never_g
     assert [finish(annotator, project) for _ in range(2)] == ["work", "work"]
 
 
+@pytest.mark.parametrize("kind", ["gold", "practice"])
+def test_who_had_the_copy_is_not_handed_the_text_it_was_copied_from(project, lead, annotator, kind):
+    original = ItemFactory(project=project)
+    early, late = (MembershipFactory(project=project, role=Role.ANNOTATOR).user for _ in range(2))
+    finish(early, project)
+    gold.create(project, lead, kind=kind, item=original, labels=KNOWN)
+    if kind == "gold":
+        gold.change_settings(project, lead, gold_every=1)
+        assert finish(annotator, project) == "gold"
+    else:
+        practice.begin(annotator, project)
+        practice.submit(annotator, practice.current(annotator, project).pk, {"labels": LABELS})
+    assert finish(annotator, project) is None
+    gold.change_settings(project, lead, gold_every=0)
+    assert finish(late, project) == "work"
+
+
+def test_a_lost_text_does_not_come_back_to_who_had_its_copy_since(project, lead, annotator):
+    original = ItemFactory(project=project)
+    held = work.next_assignment(annotator, project)
+    Assignment.objects.filter(pk=held.pk).update(lease_until=timezone.now() - timedelta(hours=1))
+    work.expire_leases()
+    gold.create(project, lead, kind="practice", item=original, labels=KNOWN)
+    practice.begin(annotator, project)
+    assert work.next_assignment(annotator, project) is None
+    with pytest.raises(ValidationError, match="was given to others"):
+        mine.take_up(annotator, held.pk)
+    with pytest.raises(work.NoLongerYours, match="was given to others"):
+        work.submit(annotator, held.pk, {"labels": LABELS})
+
+
 def test_an_untouched_text_becomes_gold_itself_and_returns_when_it_is_removed(project, lead, annotator):
     item = ItemFactory(project=project)
     made = gold.create(project, lead, kind="gold", item=item, labels=KNOWN)
@@ -241,6 +272,24 @@ def test_a_level_that_a_known_answer_names_cannot_go(project, lead):
 
 
 # Nothing tells
+
+
+def test_the_lead_is_warned_of_hidden_texts_that_lack_what_the_work_has(project, lead, client):
+    client.force_login(lead)
+    url = reverse("annotation:gold", args=[project.pk])
+    ItemFactory.create_batch(2, project=project, language="en", source="forum", content_kinds=["slurs"])
+    ItemFactory.create_batch(2, project=project, language="en", source="", content_kinds=[])
+    first, _ = make_gold(project, lead, 2)
+    gold.create(project, lead, kind="practice", text="A practice text.", labels=KNOWN)
+    assert gold.standing_out(project) == {"language": 2}
+    page = client.get(url).content.decode()
+    assert "a language; 2 hidden texts have none" in page and page.count("no language") == 2
+    gold.change(first, lead, language="en")
+    assert "a language; 1 hidden text has none" in client.get(url).content.decode()
+    ItemFactory(project=project, language="en", source="forum", content_kinds=["slurs"])
+    assert gold.standing_out(project) == {"language": 1, "source": 2, "content_kinds": 2}
+    Item.objects.filter(project=project, kind="gold").update(language="en", source="news", content_kinds=["slurs"])
+    assert gold.standing_out(project) == {} and "could tell hidden gold" not in client.get(url).content.decode()
 
 
 def normalised(text: str) -> str:

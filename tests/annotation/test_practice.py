@@ -1,13 +1,16 @@
 """The practice round: nobody gets a real text before passing, answers are shown after each text, leads decide."""
 
+import re
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from annotation import gold, practice, work
+from annotation import gold, practice, projects, work
 from annotation.models import (
     Annotation,
     Assignment,
@@ -379,6 +382,65 @@ def test_a_text_of_the_project_becomes_a_known_answer_by_page(client, project, l
     assert item.kind == "practice"
 
 
+KINDS = [{"name": "slurs", "warning": ""}, {"name": "violence", "warning": ""}]
+FACTS = {"language": "de", "source": "forum", "target_group": "women", "content_kinds": ["slurs", "violence"]}
+
+
+def facts(item):
+    return {name: getattr(item, name) for name in FACTS}
+
+
+def test_what_is_known_of_a_text_is_said_with_its_known_answer_by_page(client, project, lead):
+    projects.change(project, by=lead, content_kinds=KINDS)
+    client.force_login(lead)
+    sent = {"kind": "gold", "label-bias": ["high"]}
+    client.post(reverse("annotation:new-gold", args=[project.pk]), sent | {"text": "A text."} | FACTS)
+    made = Gold.objects.first()
+    assert facts(made.item) == FACTS
+    own = reverse("annotation:gold-item", args=[made.pk])
+    page = client.get(own).content.decode()
+    assert 'value="forum"' in page and 'value="de"' in page
+    assert len(re.findall('name="content_kinds"[^>]* checked', page)) == 2
+    client.post(own, sent | FACTS | {"language": "fr", "content_kinds": ["violence"]})
+    made.item.refresh_from_db()
+    assert facts(made.item) == FACTS | {"language": "fr", "content_kinds": ["violence"]}
+    change = Event.objects.get(project=project, action="gold.changed")
+    assert change.after == {"language": "fr", "content_kinds": ["violence"]}
+    item = Item.objects.filter(kind="work").first()
+    Item.objects.filter(pk=item.pk).update(**FACTS)
+    page = client.get(f"{reverse('annotation:new-gold', args=[project.pk])}?item={item.pk}").content.decode()
+    assert 'name="language"' not in page and 'name="content_kinds"' not in page
+
+
+def test_a_copied_text_keeps_what_is_known_of_it(project, lead):
+    item = ItemFactory(project=project, **FACTS)
+    now = timezone.now()
+    Assignment.objects.create(project=project, item=item, annotator=UserFactory(), lease_until=now)
+    made = gold.create(project, lead, kind="gold", item=item, labels=KNOWN)
+    assert made.copied_from == item and facts(made.item) == FACTS
+
+
+def test_what_is_known_of_a_text_is_said_with_its_known_answer_by_script(client, project, lead):
+    projects.change(project, by=lead, content_kinds=KINDS)
+    client.force_login(lead)
+    body = {"project": project.pk, "kind": "gold", "labels": {"bias": ["high"]}}
+    made = client.post("/api/gold/", body | {"text": "A text."} | FACTS, content_type="application/json").json()
+    assert {name: made[name] for name in FACTS} == FACTS
+    url = f"/api/gold/{made['id']}/"
+    changed = client.patch(url, {"source": "news"}, content_type="application/json").json()
+    assert {name: changed[name] for name in FACTS} == FACTS | {"source": "news"}
+    for wrong, words in (
+        ({"content_kinds": ["spiders"]}, "is no kind of content of this project"),
+        ({"language": "x" * 36}, "The language is text of at most 35 characters."),
+        ({"source": "a\x00b"}, "ull"),
+    ):
+        answer = client.patch(url, wrong, content_type="application/json")
+        assert (answer.status_code, [*answer.json()]) == (400, [*wrong]) and words in answer.content.decode()
+    item = Item.objects.filter(kind="work").first()
+    own = client.post("/api/gold/", body | {"item": item.pk, "language": "de"}, content_type="application/json")
+    assert own.status_code == 400 and "The text has its own language" in own.json()["language"][0]
+
+
 CSV = """text,bias,toxicity,explanation,kind,safe_rewrite
 "They, all of them, are lazy.",high|slight,,Generalising.,practice,Some rest.
 Fine.,none,none,,,
@@ -396,10 +458,21 @@ def test_known_answers_are_imported_from_a_csv(client, project, lead):
     assert (second.item.kind, second.labels) == ("gold", {"bias": ["none"], "toxicity": ["none"]})
 
 
+def test_what_is_known_of_texts_is_imported_with_known_answers(client, project, lead):
+    projects.change(project, by=lead, content_kinds=KINDS)
+    client.force_login(lead)
+    rows = "text,bias,language,source,target_group,content_kinds\nA text.,high,de,forum,women,Violence; slurs\n"
+    url = reverse("annotation:import-gold", args=[project.pk])
+    assert "slurs; violence" in client.get(url).content.decode()
+    client.post(url, {"file": SimpleUploadedFile("gold.csv", rows.encode()), "kind": "gold"})
+    assert facts(Gold.objects.first().item) == FACTS
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         ("", "The file is empty."),
+        ("text,bias,content_kinds\nGood.,high,spiders\n", "Row 2, content_kinds: &#x27;spiders&#x27; is no kind"),
         ("text,bias\n", "no rows below it"),
         ("words\nx\n", "There is no column"),
         ("text,bias\nGood.,high\nBad.,purple\n,high\n", "Row 3, labels: &#x27;purple&#x27; is no level of bias"),

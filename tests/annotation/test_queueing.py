@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import handout, pairs, projects, queueing, work
+from annotation import controls, gold, handout, pairs, projects, queueing, wellbeing, work
 from annotation.models import (
     Annotation,
     Assignment,
@@ -20,6 +20,8 @@ from annotation.models import (
     PairStatus,
     QueuePlace,
     Reservation,
+    Rewrite,
+    RewriteVote,
     Role,
 )
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
@@ -149,6 +151,49 @@ def test_an_expired_text_reserved_for_others_meanwhile_does_not_come_back(projec
     assert work.next_assignment(people[0], project) is None
     with pytest.raises(work.NoLongerYours, match="given to others"):
         work.submit(people[0], held.pk, CONTENT)
+
+
+def test_reserved_texts_for_which_nobody_is_left_are_found(client, project, people, lead):
+    done, skipped, lost, free, declined, voted, closed, full = (
+        ItemFactory(project=project, external_id=name, overlap=2)
+        for name in ("done", "skipped", "lost", "free", "declined", "voted", "closed", "full")
+    )
+    ann, ben, cem = people
+    for item in (done, skipped, lost, free):
+        queueing.reserve(project, lead, one(item), ["ann"])
+    assert work.next_assignment(ann, project).item == done
+    finish(ann, project)
+    work.skip(ann, work.next_assignment(ann, project).pk)
+    let_lease_run_out(work.next_assignment(ann, project))
+    work.expire_leases()
+    queueing.set_content_kinds(project, lead, one(declined), add=["slurs"])
+    wellbeing.choose(ben, project, declined_kinds=["slurs", "violence"])
+    queueing.reserve(project, lead, one(declined), ["ben"])
+    queueing.reserve(project, lead, one(closed), ["cem"])
+    queueing.reserve(project, lead, one(full), ["ann", "ben"])
+    one(full).update(overlap=1)
+    Assignment.objects.create(project=project, item=full, annotator=ann, lease_until=timezone.now())
+    rewrite = Rewrite.objects.create(project=project, item=voted, text="Kinder.", wanted=1)
+    RewriteVote.objects.create(project=project, rewrite=rewrite, voter=ben, lease_until=timezone.now())
+    queueing.reserve(project, lead, one(voted), ["ben"])
+    client.force_login(lead)
+    page = reverse("annotation:items", args=[project.pk]) + "?reserved=stuck"
+    api = f"/api/items/?project={project.pk}&reserved=stuck"
+
+    def stuck():
+        shown = client.get(page).content.decode()
+        found = {row["external_id"] for row in client.get(api).json()["results"]}
+        assert {name for name in Item.objects.values_list("external_id", flat=True) if f">{name}</a>" in shown} == found
+        return found
+
+    assert stuck() == {"done", "skipped", "declined", "voted"}
+    cem.is_active = False
+    cem.save()
+    wellbeing.choose(ben, project, declined_kinds=["violence"])
+    assert stuck() == {"done", "skipped", "closed", "voted"}
+    queueing.reserve(project, lead, one(done), ["ann", "ben"])
+    queueing.reserve(project, lead, one(skipped), [])
+    assert stuck() == {"closed", "voted"}
 
 
 def test_overlap_bounds_the_named_people_too(project, people, lead):
@@ -377,6 +422,42 @@ def test_every_decision_is_logged_text_by_text_with_what_was_before(project, peo
     assert by_action["item.content_kinds"].before == {"content_kinds": []}
     assert by_action["item.retired"].before == {"retired_at": None}
     assert {event.actor for event in log} == {lead}
+
+
+def test_what_a_text_contains_is_said_of_its_repeats_and_copies_too_and_of_known_answers(client, project, people, lead):
+    item, other = ItemFactory.create_batch(2, project=project)
+    finish(people[0], project)
+    copy = gold.create(project, lead, kind="gold", item=item, labels={"bias": ["high"]}).item
+    typed = gold.create(project, lead, kind="practice", text="Typed.", labels={"bias": ["high"]}).item
+    repeat = controls._repeat(item, people[0])
+
+    def kinds():
+        return [Item.objects.get(pk=each.pk).content_kinds for each in (item, repeat, copy, typed, other)]
+
+    outcome = queueing.set_content_kinds(project, lead, one(item), add=["violence", "slurs"])
+    assert (outcome.changed, kinds()) == (1, [["slurs", "violence"]] * 3 + [[], []])
+    found = queueing.work_items(project).filter(content_kinds__contains=["violence"])
+    queueing.set_content_kinds(project, lead, found, remove=["violence"])
+    assert kinds() == [["slurs"]] * 3 + [[], []]
+    client.force_login(lead)
+    sent = {"decision": "add_kinds", "content_kinds": ["slurs"]}
+    assert client.post(f"/api/items/{typed.pk}/decide/", sent, content_type="application/json").status_code == 200
+    assert kinds()[3] == ["slurs"]
+    refused = client.post(f"/api/items/{typed.pk}/decide/", {"decision": "retire"}, content_type="application/json")
+    assert (refused.status_code, "Not a text of this project" in refused.content.decode()) == (400, True)
+
+
+def test_a_kind_of_content_can_go_once_no_text_of_the_work_has_it(project, people, lead):
+    item = ItemFactory(project=project, content_kinds=["slurs", "violence"])
+    finish(people[0], project)
+    copy = gold.create(project, lead, kind="gold", item=item, labels={"bias": ["high"]}).item
+    repeat = controls._repeat(item, people[0])
+    with pytest.raises(ValidationError, match="slurs is said of 1 text:"):
+        projects.change(project, by=lead, content_kinds=KINDS[1:])
+    one(item).update(content_kinds=["violence"])  # as before copies were unmarked together with their text
+    projects.change(project, by=lead, content_kinds=KINDS[1:])
+    assert {tuple(each.content_kinds) for each in Item.objects.filter(project=project)} == {("violence",)}
+    assert Item.objects.filter(pk__in=[copy.pk, repeat.pk]).count() == 2
 
 
 def test_a_decision_that_changes_nothing_is_not_logged(project, lead):

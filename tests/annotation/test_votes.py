@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation import jobs, pairs, projects, vote_results, votes, work
+from annotation import jobs, mine, pairs, projects, queueing, vote_results, votes, work
 from annotation.models import Assignment, ItemKind, Pair, PairRefresh, Rewrite, RewriteVote, Role, VoteState
 from tests.annotation.test_handout_concurrency import in_threads
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
@@ -147,6 +147,30 @@ def test_a_text_that_is_open_again_is_not_voted_on(project):
     assert votes.next_vote(holder, project) is None
     held.refresh_from_db()
     assert held.state == VoteState.EXPIRED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("left", ["skipped", "expired"])
+def test_a_text_that_is_open_again_does_not_return_to_somebody_who_voted_on_its_rewrite(project, left):
+    item, person = ItemFactory(project=project), member(project)
+    assignment = work.next_assignment(person, project)
+    if left == "skipped":
+        work.skip(person, assignment.pk)
+    else:
+        Assignment.objects.filter(pk=assignment.pk).update(lease_until=timezone.now() - timedelta(hours=1))
+        work.expire_leases()
+    annotate(item)
+    annotate(item)
+    cast(person, project)
+    queueing.ask_for_more(project, project.created_by, queueing.chosen(project, [item.pk]), 1)
+    assert work.next_assignment(person, project) is None
+    with pytest.raises(ValidationError, match="shown a rewrite of this text"):
+        mine.take_up(person, assignment.pk)
+    with pytest.raises(work.NoLongerYours, match="shown a rewrite of this text"):
+        work.submit(person, assignment.pk, {"labels": LABELS, "rewrite": "Late."})
+    assignment.refresh_from_db()
+    assert (assignment.state, assignment.draft["rewrite"]) == (left, "Late.")
+    assert work.next_assignment(member(project), project).item == item
 
 
 @pytest.mark.django_db

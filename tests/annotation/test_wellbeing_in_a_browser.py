@@ -112,7 +112,7 @@ def test_a_kind_is_declined_a_pause_taken_and_the_limit_kept_without_the_mouse(d
     page.keyboard.press("Enter")
     tab_to(page, "What I have read", role="link")
     page.keyboard.press("Enter")
-    expect(page.locator("main")).to_contain_text("Only you see this page.")
+    expect(page.locator("main")).to_contain_text("Only you see this page; leads see the sums")
     expect(page.get_by_role("row", name=re.compile("Severe texts"))).to_contain_text("2")
 
 
