@@ -801,3 +801,12 @@ def test_the_api_decides_by_the_same_rules(client, project, django_capture_on_co
     assert theirs.post(keep, {"answer": "A quotation."}, content_type="application/json").status_code == 204
     assert theirs.post(keep, {"answer": "A quotation."}, content_type="application/json").status_code == 404
     assert state(split)["sent_back"] == SentBackState.ANSWERED
+
+
+def test_a_rule_that_wants_more_votes_than_are_asked_for_says_so(client, project, lead):
+    client.force_login(lead)
+    projects.change(project, votes_per_rewrite=1)
+    address = reverse("annotation:rules", args=[project.pk])
+    assert "can never meet it" in client.get(address).content.decode()
+    projects.change(project, votes_per_rewrite=5)
+    assert "can never meet it" not in client.get(address).content.decode()
