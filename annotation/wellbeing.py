@@ -182,8 +182,10 @@ def check_limit(user, project: Project, choices: AnnotatorChoices) -> None:
     """Raise LimitReached when this person has read enough for today."""
     limit = daily_limit(project, choices)
     if limit and (done := read_today(user, project)) >= limit:
+        own = limit == choices.daily_limit and limit != project.daily_limit
+        whose = "your own limit for a day, which you can change under Wellbeing" if own else "the limit for a day here"
         raise LimitReached(
-            f"You have read {done:,} text{'' if done == 1 else 's'} today. That is the limit for a day here; "
+            f"You have read {done:,} text{'' if done == 1 else 's'} today. That is {whose}; "
             "thank you. More are there for you tomorrow."
         )
     if project.daily_severe_limit:

@@ -282,7 +282,7 @@ def test_ones_own_lower_limit_counts_and_the_projects_bounds_it(project, ann):
     ItemFactory.create_batch(3, project=project)
     wellbeing.choose(ann, project, daily_limit=1)
     finish(ann, project)
-    with pytest.raises(wellbeing.LimitReached, match="1 text today"):
+    with pytest.raises(wellbeing.LimitReached, match="That is your own limit"):
         work.next_assignment(ann, project)
     wellbeing.choose(ann, project, daily_limit=5)
     assert work.next_assignment(ann, project) is not None
