@@ -22,6 +22,7 @@ from annotation.models import (
     Item,
     ItemKind,
     Pair,
+    Project,
     Role,
 )
 from tests.annotation.test_handout_concurrency import in_threads
@@ -307,6 +308,8 @@ def normalised(text: str) -> str:
 @pytest.fixture
 def mixed(project, lead, annotator, client):
     """Finished texts of every kind, as one annotator's browser and script saw them: kind -> list of what was seen."""
+    # A pause is offered after severe texts of any kind, which are at other places for every annotator.
+    Project.objects.filter(pk=project.pk).update(pause_after=0)
     ItemFactory.create_batch(14, project=project, text="A text, number 1.", overlap=1)
     make_gold(project, lead, 5)
     gold.change_settings(project, lead, gold_every=3, repeat_every=4, repeat_after=2, seed=5)
