@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   window.Redress?.keys?.add({
-    section: "Going on", keys: ["p"], repeat: false, help: "take the pause that is suggested",
+    section: "Going on", keys: ["p"], repeat: false, help: "take a pause where one is offered",
     run: () => { const button = document.getElementById("pause"); if (!button) return false; button.click(); return true; },
   });
 

@@ -207,7 +207,7 @@ def test_single_keys_can_be_switched_off(annotating):
 @pytest.fixture
 def groups_so_far(project):
     """What others have named: neighbours most often."""
-    for names in (["neighbours", "night owls"], ["neighbours"], ["women"]):
+    for names in 2 * (["neighbours", "night owls"], ["neighbours"], ["women"]):
         annotator = MembershipFactory(project=project).user
         item = ItemFactory(project=project)
         assignment = Assignment.objects.create(
