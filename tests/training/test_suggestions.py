@@ -50,7 +50,7 @@ def test_a_finished_runs_model_suggests_rewrites(project, run):
     job = suggestions.start(project, project.created_by)
     jobs.execute(SuggestionJob.objects, job.pk, suggestions.run)
     job.refresh_from_db()
-    assert (job.status, job.error, job.done) == (JobStatus.FINISHED, "", 8 + 11)  # those of the pairs are open too
+    assert (job.status, job.error, job.done) == (JobStatus.FINISHED, "", 11)  # not the settled ones
     made = Suggestion.objects.filter(item__in=items)
     assert {(one.status, one.rewrite) for one in made} == {("ok", REWRITE)}, list(made.values("status", "answer"))
     assert all(one.usage_known and one.input_tokens > 10 and one.cost == 0 for one in made)
@@ -58,6 +58,7 @@ def test_a_finished_runs_model_suggests_rewrites(project, run):
 
 
 def test_an_answer_that_does_not_end_is_cut_off_and_not_used(project, run):
+    ItemFactory.create_batch(3, project=project)
     suggestions.change(project, project.created_by, source=("run", run.pk), max_tokens=1)
     job = suggestions.start(project, project.created_by)
     jobs.execute(SuggestionJob.objects, job.pk, suggestions.run)
@@ -66,7 +67,7 @@ def test_an_answer_that_does_not_end_is_cut_off_and_not_used(project, run):
 
 
 def test_a_budget_in_tokens_holds_for_a_run_too(project, run):
-    for _ in range(30):
+    for _ in range(60):
         ItemFactory(project=project)
     suggestions.change(project, project.created_by, source=("run", run.pk), max_tokens=20, budget_tokens=2_000)
     job = suggestions.start(project, project.created_by)
@@ -81,6 +82,7 @@ def test_the_job_goes_to_the_gpu_worker(project, run, worker):
     from django.conf import settings
 
     env = {"BASE_MODEL": "/no/such/model", "DATA_DIR": str(settings.ARTIFACT_ROOT.parent)}
+    ItemFactory.create_batch(3, project=project)
     suggestions.change(project, project.created_by, source=("run", run.pk), max_tokens=20)
     worker("default", env=env)
     gpu = worker("gpu", env=env)
