@@ -15,7 +15,9 @@ from annotation.models import (
     AnnotatorChoices,
     Assignment,
     AssignmentState,
+    ImportedAnnotation,
     Item,
+    ItemImport,
     Pause,
     PracticeAnswer,
     RewriteVote,
@@ -525,6 +527,20 @@ def test_a_pause_begins_a_new_run(project, ann):
     assert wellbeing.so_far(ann, project).severe_run == 0
     finish(ann, project, SEVERE)
     assert wellbeing.so_far(ann, project).severe_run == 1
+
+
+def test_what_came_in_with_an_import_counts_neither_today_nor_in_a_run(project, ann, lead):
+    ItemFactory.create_batch(3, project=project)
+    done = [finish(ann, project, labels) for labels in (SEVERE, SEVERE, MILD)]
+    assert wellbeing.so_far(ann, project) == wellbeing.SoFar(today=3, severe_run=0, sent_back=False)
+    job = ItemImport.objects.create(project=project, created_by=lead, file_name="a.csv", file_format="csv")
+    for annotation in done[1:]:
+        ImportedAnnotation.objects.create(annotation=annotation, item_import=job, row=2, name="ann")
+    assert wellbeing.so_far(ann, project) == wellbeing.SoFar(today=1, severe_run=1, sent_back=False)
+    days_ago(done[0], 1)
+    assert wellbeing.so_far(ann, project) == wellbeing.SoFar(today=0, severe_run=1, sent_back=False)
+    assert wellbeing.finished_today(ann, project) == 0
+    assert wellbeing.so_far(lead, project) == wellbeing.SoFar(today=0, severe_run=0, sent_back=False)
 
 
 def test_a_pause_is_a_quiet_page_that_ends_when_the_person_says_so(client, project, ann):
