@@ -26,6 +26,11 @@ class Split(models.TextChoices):
     TEST = "test", "Test"
 
 
+class DatasetKind(models.TextChoices):
+    PAIRS = "pairs", "Pairs"
+    PREFERENCE = "preference", "Preferences"
+
+
 class Dataset(models.Model):
     """A frozen set of approved pairs, split into train, validation and test. A trigger (migration 0002) keeps it so.
 
@@ -34,6 +39,7 @@ class Dataset(models.Model):
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="datasets")
     name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=DatasetKind.choices, default=DatasetKind.PAIRS, editable=False)
     content_hash = models.CharField(max_length=64, editable=False)
     seed = models.PositiveBigIntegerField(default=0, validators=[MaxValueValidator(SEED_LIMIT)])
     shares = models.JSONField(help_text="Share of each split, adding up to 1.")
@@ -63,16 +69,19 @@ class Dataset(models.Model):
 
 
 class DatasetRow(models.Model):
-    """One pair as it was when the dataset was frozen."""
+    """One pair, or one preference, as it was when the dataset was frozen."""
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="rows")
-    pair = models.ForeignKey(Pair, models.RESTRICT, related_name="dataset_rows")
+    pair = models.ForeignKey(
+        Pair, models.RESTRICT, null=True, related_name="dataset_rows", help_text="None for a preference."
+    )
     item = models.ForeignKey(Item, models.RESTRICT, related_name="dataset_rows")
     split = models.CharField(max_length=10, choices=Split.choices)
     position = models.PositiveIntegerField(help_text="Order within the dataset, from the content alone.")
     external_id = models.CharField(max_length=200)
     text = models.TextField()
-    rewrite = models.TextField()
+    rewrite = models.TextField(help_text="The rewrite; of a preference, the preferred output.")
+    rejected = models.TextField(blank=True, help_text="Of a preference, the output that was not preferred.")
     labels = models.JSONField(default=dict)
 
     class Meta:
@@ -89,6 +98,35 @@ class DatasetRow(models.Model):
 
 class Method(models.TextChoices):
     QLORA = "qlora", "QLoRA (4-bit)"
+    LORA = "lora", "LoRA (16-bit)"
+    PREFIX = "prefix", "Prefix tuning"
+    SEQ2SEQ = "seq2seq", "Encoder-decoder"
+    DPO = "dpo", "DPO (preferences)"
+
+
+class PromptVersion(models.Model):
+    """One wording of a named prompt, with the examples shown before the text. Never changed: a new wording is a new
+    version, so that recipes and systems always lead to the words they used.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="prompts")
+    name = models.CharField(max_length=120)
+    version = models.PositiveIntegerField(editable=False)
+    template = models.TextField(help_text="The prompt; {text} stands where the text goes.")
+    examples = models.JSONField(
+        default=list, blank=True, help_text="[text, rewrite] pairs shown before the text: few-shot prompting."
+    )
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProjectScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["project", "name", "version"], name="prompt_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name}, version {self.version}"
 
 
 class Recipe(models.Model):
@@ -105,6 +143,9 @@ class Recipe(models.Model):
     )
     prompt_template = models.TextField(
         default=prompts.DEFAULT_TEMPLATE, help_text="The prompt; {text} stands where the text goes."
+    )
+    prompt = models.ForeignKey(
+        PromptVersion, models.RESTRICT, null=True, blank=True, related_name="recipes", editable=False
     )
     parameters = models.JSONField(help_text="Hyperparameters by name.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -150,6 +191,7 @@ class Run(Job):
     seen_at = models.DateTimeField(null=True, editable=False, help_text="When its worker last reported.")
     figures = models.JSONField(default=dict, editable=False, help_text="Final metrics.")
     has_adapter = models.BooleanField(default=False, editable=False)
+    has_merged = models.BooleanField(default=False, editable=False)
 
     objects = Job.ScopedManager()
 
@@ -216,6 +258,8 @@ class RunMetric(models.Model):
     grad_norm = models.FloatField(null=True)
     tokens = models.PositiveBigIntegerField(null=True)
     seconds = models.FloatField(null=True)
+    tokens_per_second = models.FloatField(null=True, help_text="Useful ones: no filling counted.")
+    memory_gib = models.FloatField(null=True, help_text="Peak so far: of the GPU, or of the process on a CPU.")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -226,8 +270,27 @@ class RunMetric(models.Model):
         return f"{self.run}, step {self.step}: {self.loss:.4f}"
 
     def to_json(self) -> dict[str, Any]:
-        names = ("kind", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds")
+        names = ("kind", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds",
+                 "tokens_per_second", "memory_gib")  # fmt: skip
         return {name: getattr(self, name) for name in names}
+
+
+class RunSample(models.Model):
+    """What the model made of one of the run's fixed validation texts, at one of its evaluations."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="samples")
+    step = models.PositiveIntegerField()
+    position = models.PositiveSmallIntegerField(help_text="Which of the fixed texts, from 0.")
+    text = models.TextField()
+    rewrite = models.TextField(help_text="What the dataset has for it.")
+    output = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["run_id", "step", "position"]
+        constraints = [models.UniqueConstraint(fields=["run", "step", "position"], name="sample_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run}, step {self.step}, text {self.position}"
 
 
 @receiver(post_delete, sender=Run)

@@ -67,7 +67,7 @@ def test_a_trainer_freezes_makes_a_recipe_and_starts_a_run(client, trainer, proj
 def test_what_cannot_be_used_is_named_beside_its_field_and_nothing_typed_is_lost(client, trainer, project):
     answer = client.post(
         reverse("training:new-recipe", args=[project.pk]),
-        recipe_form(lora_rank=0, learning_rate=5, prompt_template="no place", name="Kept <b>"),
+        recipe_form(lora_rank=0, learning_rate=50_000, prompt_template="no place", name="Kept <b>"),
     )
     html = answer.content.decode()
     assert answer.status_code == 422

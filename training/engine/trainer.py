@@ -1,37 +1,45 @@
-"""QLoRA (arXiv:2305.14314): a 4-bit base model that stays as it is, and a small adapter that is trained.
+"""Train a model on a dataset's pairs with the libraries of the field. Knows nothing of Django.
 
-The only module, beside generation, that imports torch, and it knows nothing of Django. Progress goes out through the
-callbacks of `Reports`; any exception that one of them raises stops the training there and then.
+Progress goes out through the callbacks of `Reports`; any exception that one of them raises stops the training there
+and then.
 """
 
-import importlib.metadata
 import json
 import math
-import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import bitsandbytes
 import datasets
 import peft
 import torch
 import transformers
 import trl
 
+from training.engine.checkpoints import COMPLETE
+from training.engine.loading import (
+    TrainingError,
+    chat,
+    compute_dtype,
+    device,
+    library_versions,
+    load_model,
+    load_tokenizer,
+)
+from training.engine.watching import watched
 from training.parameters import RunParameters
 from training.prompts import render
-from training.watching import watched
-
-COMPLETE = "complete.json"  # written last: a checkpoint without it is half-written
-LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers")
 
 
-class TrainingError(Exception):
-    """The training cannot go on. The message tells people what to change."""
+class Row(NamedTuple):
+    """A pair of a dataset; of a preference, `rewrite` is the preferred output and `rejected` the other."""
+
+    text: str
+    rewrite: str
+    rejected: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,19 @@ class Metric:
     grad_norm: float | None = None
     tokens: int | None = None
     seconds: float | None = None
+    tokens_per_second: float | None = None
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An output for one of the fixed validation texts, at an evaluation."""
+
+    step: int
+    position: int
+    text: str
+    rewrite: str
+    output: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +76,7 @@ class Reports:
     tick: Callable[[], None]
     step: Callable[[int, int, float, float], None]  # step, total, epoch, seconds left
     metric: Callable[[Metric], None]
+    samples: Callable[[list[Sample]], None]
     log: Callable[[str], None]
 
 
@@ -66,105 +88,9 @@ class Result:
     figures: dict[str, Any]
 
 
-def device() -> str:
-    """The accelerator this process may use, in words, or the processor."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def library_versions() -> dict[str, str]:
-    """The versions that decide what a run does."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def compute_dtype(wanted: str) -> torch.dtype:
-    """The arithmetic's number type on this machine. A CPU takes float32: bfloat16 is several times slower there."""
-    if not torch.cuda.is_available():
-        return torch.float32
-    if wanted == "auto":
-        wanted = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[wanted]
-
-
-def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
-    """The tokenizer, with a padding token even where the model was made without one."""
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise TrainingError(f"The base model's tokenizer cannot be loaded: {_first_line(error)}") from error
-    if tokenizer.eos_token is None:
-        raise TrainingError("The base model's tokenizer has no end token, so no answer would ever end.")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_model(folder: Path, *, dtype: torch.dtype, double_quantisation: bool) -> transformers.PreTrainedModel:
-    """The base model in 4-bit NF4, on the GPU if there is one."""
-    try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            quantization_config=transformers.BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=double_quantisation,
-                bnb_4bit_compute_dtype=dtype,
-            ),
-            dtype=dtype,
-            device_map={"": 0 if torch.cuda.is_available() else "cpu"},
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except (ValueError, OSError, KeyError) as error:
-        raise TrainingError(f"The base model cannot be loaded: {_first_line(error)}") from error
-    for module in model.modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
-            # On processors with AVX512-BF16 the first evaluation would repack the weights for a kernel that passes no
-            # gradient on, and training would go on wrongly after it.
-            module.support_avx512bf16_for_cpu = False
-    return model
-
-
-def chat(tokenizer: transformers.PreTrainedTokenizerBase, prompt: str) -> list[dict[str, str]] | str:
-    """The prompt as the model wants it: a message where the tokenizer has a chat template, else plain text."""
-    return [{"role": "user", "content": prompt}] if tokenizer.chat_template else prompt
-
-
-def prompt_text(tokenizer: transformers.PreTrainedTokenizerBase, prompt: str) -> str:
-    """The prompt as one string, ready for the answer, through the chat template where there is one."""
-    message = chat(tokenizer, prompt)
-    if isinstance(message, str):
-        return message
-    return tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-
-
-def load_adapter(model: transformers.PreTrainedModel, folder: Path) -> peft.PeftModel:
-    """The base model with a run's adapter on it."""
-    try:
-        return peft.PeftModel.from_pretrained(model, str(folder))
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
-        raise TrainingError(f"The adapter cannot be loaded: {_first_line(error)}") from error
-
-
-def last_checkpoint(folders: Sequence[Path]) -> tuple[Path, int] | None:
-    """The most advanced checkpoint that was written to its end, and its step."""
-    found = []
-    for folder in folders:
-        for mark in folder.glob(f"checkpoint-*/{COMPLETE}"):
-            try:
-                found.append((json.loads(mark.read_text())["step"], mark.parent))
-            except (ValueError, KeyError, OSError):
-                continue
-    if not found:
-        return None
-    step, path = max(found)
-    return path, step
-
-
 def train(
     parameters: RunParameters,
-    rows: dict[str, list[tuple[str, str]]],
+    rows: dict[str, list[Row]],
     base_folder: Path,
     folder: Path,
     reports: Reports,
@@ -173,7 +99,7 @@ def train(
     """Train an adapter and leave it in `folder/adapter`.
 
     Args:
-        rows: split -> (text, rewrite) pairs; "train" must have some, "validation" may be empty.
+        rows: split -> rows; "train" must have some, "validation" may be empty.
         base_folder: the base model's files. folder: where checkpoints and the adapter go.
         resume_from: a checkpoint of `last_checkpoint` to go on from.
     Raises:
@@ -315,16 +241,16 @@ def train(
 def _examples(
     tokenizer: transformers.PreTrainedTokenizerBase,
     parameters: RunParameters,
-    pairs: list[tuple[str, str]],
+    pairs: list[Row],
     split: str,
     reports: Reports,
 ) -> datasets.Dataset:
     """Prompt and completion of each pair that leaves room for its completion; the log says what was cut."""
     kept, cut, dropped = [], 0, 0
-    for number, (text, rewrite) in enumerate(pairs):
+    for number, (text, rewrite, _) in enumerate(pairs):
         if number % 100 == 0:
             reports.tick()
-        prompt = render(parameters.prompt_template, text)
+        prompt = render(parameters.prompt_template, text, parameters.examples)
         before = len(_tokens(tokenizer, prompt))
         if before >= parameters.max_length:
             dropped += 1
@@ -416,7 +342,3 @@ class _Watch(transformers.TrainerCallback):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         (checkpoint / COMPLETE).write_text(json.dumps({"step": state.global_step}))
         self.reports.log(f"Checkpoint at step {state.global_step}.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
