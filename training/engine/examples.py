@@ -26,7 +26,7 @@ class _Count:
 
     def __init__(self, split: str, limit: int) -> None:
         self.split, self.limit = split, limit
-        self.kept = self.cut = self.empty = self.long = 0
+        self.kept = self.cut = self.empty = self.long = self.same = 0
 
     def tell(self, reports: Reports) -> None:
         split, limit = self.split, self.limit
@@ -37,6 +37,8 @@ class _Count:
             reports.log(f"{split}: {self.long} left out, where the prompt alone has {limit} tokens or more.")
         if self.empty:
             reports.log(f"{split}: {self.empty} left out, where a text to learn from is empty.")
+        if self.same:
+            reports.log(f"{split}: {self.same} left out, where the preferred and the rejected output are the same.")
 
 
 def build(
@@ -80,6 +82,8 @@ def _nothing_left(count: _Count) -> str:
             f"No pair of the training split leaves room for its rewrite in {count.limit} tokens: raise the maximum "
             "length."
         )
+    if count.same:
+        return "Every preference of the training split has the same output twice: there is nothing to learn from."
     if count.empty:
         return "Every rewrite of the training split is empty: there is nothing to learn from."
     return "The training split has no pair: freeze a dataset with more pairs, or with a larger share for training."
@@ -136,6 +140,9 @@ def _preference(tokenizer, parameters: RunParameters, row: Row, count: _Count) -
     """The prompt with the preferred and the rejected output, in the columns that trl's DPO takes."""
     if not row.rewrite.strip() or not row.rejected.strip():
         count.empty += 1
+        return None
+    if row.rewrite.strip() == row.rejected.strip():
+        count.same += 1
         return None
     prompt = render(parameters.prompt_template, row.text, parameters.examples)
     message = chat(tokenizer, prompt)

@@ -15,7 +15,7 @@ from peft.tuners.cartridge.utils import initialize_kv_prefix_from_text
 
 from training.engine import batching
 from training.engine.loading import TrainingError
-from training.engine.order import Progress, Steady
+from training.engine.order import Gradients, Progress, Steady
 from training.engine.reports import Reports
 from training.parameters import RunParameters
 
@@ -67,6 +67,7 @@ def build(job: Job) -> transformers.Trainer:
         raise
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.progress, trainer.group_by_length = job.progress, job.batching == "by-length"
+    trainer.gradients = Gradients(may_overflow=job.dtype == torch.float16)
     for weight in trainer.model.parameters():
         if weight.requires_grad:
             # trl keeps the adapter in bfloat16, where the small steps of these learning rates round to nothing

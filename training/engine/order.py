@@ -94,13 +94,47 @@ def useful_tokens(inputs: dict[str, Any]) -> int:
     return read + (int((inputs["labels"] != IGNORED).sum()) if is_encoder_decoder else 0)
 
 
+class Gradients:
+    """Stops a training whose gradients are no use any more.
+
+    Weights that a far too high learning rate has blown up often make no loss that is no number: the norms in front of
+    the layers turn overflowing numbers into 0, so the model guesses evenly and its gradient is exactly 0 ever after.
+
+    Args:
+        may_overflow: float16 training tries a scale of the loss, and skips the steps in which it was too large.
+    """
+
+    PATIENCE = 3
+    SKIPPED = 30  # halvings of the scale: more than it has
+
+    def __init__(self, may_overflow: bool) -> None:
+        self.allowed = self.SKIPPED if may_overflow else 0
+        self.zeros = self.overflows = 0
+
+    def check(self, norm: float, step: int) -> None:
+        self.zeros = self.zeros + 1 if norm == 0 else 0
+        self.overflows = 0 if math.isfinite(norm) else self.overflows + 1
+        if self.overflows > self.allowed:
+            raise TrainingError(
+                f"The gradient was no number any more at step {step}: try a lower learning rate, or float32 as the "
+                "compute type."
+            )
+        if self.zeros >= self.PATIENCE:
+            raise TrainingError(
+                f"The gradient was exactly 0 in {self.zeros} steps, up to step {step}: the model's numbers have "
+                "overflowed and it learns nothing any more. Try a lower learning rate."
+            )
+
+
 class Steady:
     """Mixed in before a trainer: one order of the data, a count of it, a true validation loss, a stop at no number.
 
-    progress: what was seen. group_by_length: whether batches are of like length.
+    progress: what was seen. gradients: whether they are still of use. group_by_length: whether batches are of like
+    length.
     """
 
     progress: Progress
+    gradients: "Gradients"
     group_by_length = False
 
     def _get_train_sampler(self, train_dataset=None):
@@ -120,6 +154,12 @@ class Steady:
                 "try a lower learning rate, or float32 as the compute type."
             )
         return loss
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[misc]
+        if norm is not None:
+            self.gradients.check(float(norm), self.state.global_step + 1)  # type: ignore[attr-defined]
+        return norm
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         loss, *rest = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)  # type: ignore[misc]
