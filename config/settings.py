@@ -176,7 +176,8 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
 # What the prices of endpoints and the budgets of suggestions are in; shown beside amounts.
 CURRENCY = env_str("CURRENCY", "USD")
 
-# Where finished runs may be published to: below this folder of the worker, and in these accounts of the hub. Empty: nowhere.
+# Where finished runs may be published to: below this folder of the worker, and in these accounts of the hub. Empty:
+# nowhere.
 PUBLISH_ROOT = env_str("PUBLISH_ROOT", "")
 PUBLISH_HUB_ACCOUNTS = env_list("PUBLISH_HUB_ACCOUNTS")
 

@@ -1,17 +1,17 @@
 """Where the files of runs are: checkpoints, log, adapter, merged model, and the scratch models they start from.
 
 A run's files stand in its folder below ARTIFACT_ROOT. That folder is all there is while every worker and the web server
-share it. With an artifacts bucket (the storage alias "artifacts", S3-compatible) each machine has an ARTIFACT_ROOT of its
-own, and this module carries files between them and the bucket:
+share it. With an artifacts bucket (the storage alias "artifacts", S3-compatible) each machine has an ARTIFACT_ROOT of
+its own, and this module carries files between them and the bucket:
 
     runs/<run>/log.txt
     runs/<run>/checkpoints/<step>-<attempt>/...
     runs/<run>/results/<attempt>/adapter/...      and merged/...
     scratch/<key>/...
 
-A folder in the bucket exists once its list of files (`FILES`) does, which is written last and removed first. Results are
-kept by attempt and the row of a finished run names the attempt that finished it, so a worker that was thought dead cannot
-mix its files with those of its successor. Does not import torch.
+A folder in the bucket exists once its list of files (`FILES`) does, which is written last and removed first. Results
+are kept by attempt and the row of a finished run names the attempt that finished it, so a worker that was thought dead
+cannot mix its files with those of its successor. Does not import torch.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,8 @@ def _stored_checkpoints(keys: _Keys, run: Run) -> list[tuple[int, int]]:
 
 
 def put_checkpoint(run: Run, folder: Path, step: int) -> None:
-    """Upload a complete checkpoint; earlier ones go from the bucket afterwards. Without a bucket there is nothing to do.
+    """Upload a complete checkpoint; earlier ones go from the bucket afterwards. Without a bucket there is nothing to
+    do.
 
     Raises:
         Unreachable, FileNotFoundError (the trainer removed it meanwhile, because there are newer ones).
@@ -295,7 +297,9 @@ def _patiently(work: Callable[[_Keys], None], tick: Callable[[], None]) -> None:
                 return work(keys)
         except Unreachable as error:
             if time.monotonic() > until:
-                raise JobError(f"{error} What the run made stays on the worker, in {settings.ARTIFACT_ROOT}.") from error
+                raise JobError(
+                    f"{error} What the run made stays on the worker, in {settings.ARTIFACT_ROOT}."
+                ) from error
             logger.warning("%s", error)
         tick()
         time.sleep(2)
@@ -332,12 +336,12 @@ def result_files(run: Run, name: str = "adapter") -> list[StoredFile]:
     """The files of a run's adapter or merged model, sorted by name; none where it has none. Nothing is copied."""
     folder = run.folder / name
     if not shared() or _is_result(run, name):
-        files = {one: size for one, size in _sizes(folder).items() if not one.startswith(".")}
-        return [StoredFile(one, size, lambda path=folder / one: _read(path)) for one, size in files.items()]  # type: ignore[misc]
+        here = {one: size for one, size in _sizes(folder).items() if not one.startswith(".")}
+        return [StoredFile(one, size, partial(_read, folder / one)) for one, size in here.items()]
     key = _key(run, "results", str(run.attempt), name)
     with _bucket() as keys:
-        files = keys.manifest(key) or {}
-    return [StoredFile(one, files[one], lambda file=f"{key}/{one}": _stream(file)) for one in sorted(files)]  # type: ignore[misc]
+        there = keys.manifest(key) or {}
+    return [StoredFile(one, there[one], partial(_stream, f"{key}/{one}")) for one in sorted(there)]
 
 
 def _read(path: Path) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
-"""Upload a folder to the Hugging Face Hub, in a process of its own: `python -m training.hub < ORDER > RESULT`, both JSON.
+"""Upload a folder to the Hugging Face Hub, in a process of its own: `python -m training.hub < ORDER > RESULT`, both
+JSON.
 
-A process, because an upload cannot be interrupted but a process can be ended; what the hub has not got as a commit by then
-is never seen there. Knows nothing of Django. The token is HF_TOKEN of the environment and goes nowhere else.
+A process, because an upload cannot be interrupted but a process can be ended; what the hub has not got as a commit by
+then is never seen there. Knows nothing of Django. The token is HF_TOKEN of the environment and goes nowhere else.
 """
 
 import json
@@ -18,8 +19,8 @@ def upload(order: dict[str, Any], token: str) -> str:
     """Upload `folder` to the repository `target`. Returns the address of the commit.
 
     Args:
-        order: `folder`, `target`, `private` (of a new repository), `message`, and `ours`: whether the repository may hold
-        files already, because it was published from here before.
+        order: `folder`, `target`, `private` (of a new repository), `message`, and `ours`: whether the repository may
+        hold files already, because it was published from here before.
     Raises:
         Refused.
     """
@@ -45,7 +46,9 @@ def upload(order: dict[str, Any], token: str) -> str:
         raise
     except Exception as error:  # of the network, in any of the libraries' own kinds
         words = str(error).replace(token, "[token]").strip().splitlines()
-        raise Refused(f"The hub could not be reached, or refused: {(words or [type(error).__name__])[0][:300]}") from None
+        raise Refused(
+            f"The hub could not be reached, or refused: {(words or [type(error).__name__])[0][:300]}"
+        ) from None
     return str(commit.commit_url)
 
 

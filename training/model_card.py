@@ -1,4 +1,5 @@
-"""README.md of a run's adapter or merged model: what it is, what it learned from, how, and what it must not be used for.
+"""README.md of a run's adapter or merged model: what it is, what it learned from, how, and what it must not be used
+for.
 
 Written by the worker when a run ends, with the Hugging Face Hub's header. Does not import torch.
 """
@@ -15,7 +16,16 @@ from training.parameters import METHODS
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # Not part of what was decided: where the base model came from has lines of its own.
-LEFT_OUT = {"base_model", "base_revision", "is_scratch", "prompt_template", "examples", "dataset_hash", "seed", "method"}
+LEFT_OUT = {
+    "base_model",
+    "base_revision",
+    "is_scratch",
+    "prompt_template",
+    "examples",
+    "dataset_hash",
+    "seed",
+    "method",
+}
 
 
 def text(run: Run, *, merged: bool = False) -> str:

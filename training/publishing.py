@@ -1,8 +1,8 @@
 """Publish what a finished run made: into a folder of the worker, or a repository of the Hugging Face Hub.
 
-Both are closed until an administrator opens them: folders below PUBLISH_ROOT, accounts named in PUBLISH_HUB_ACCOUNTS. The
-hub's token is HF_TOKEN of the worker's environment: nothing else, never stored, logged or shown. Nothing that is there
-already is overwritten, unless it was published here before by the same project.
+Both are closed until an administrator opens them: folders below PUBLISH_ROOT, accounts named in PUBLISH_HUB_ACCOUNTS.
+The hub's token is HF_TOKEN of the worker's environment: nothing else, never stored, logged or shown. Nothing that is
+there already is overwritten, unless it was published here before by the same project.
 """
 
 import json
@@ -26,7 +26,9 @@ from training.models import Publication, PublicationPlace, PublicationWhat, Run
 
 MARK = "publication.json"  # written last into a published folder; says which publication it is
 # Two names of letters, digits, ".", "_" and "-", which neither begin nor end with "." or "-" and hold no ".." or "--".
-REPOSITORY = re.compile(r"(?!.*(\.\.|--))[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?/[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?")
+REPOSITORY = re.compile(
+    r"(?!.*(\.\.|--))[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?/[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?"
+)
 CHUNK = 8 << 20
 
 

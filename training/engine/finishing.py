@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 import transformers
 
@@ -31,8 +30,8 @@ class LoadCheck:
     """What generating from the saved files showed.
 
     seconds: loading and generating. max_difference: largest difference of the merged model's logits from those of the
-    adapter on the unquantised base, as a share of the largest logit; None for an adapter. adapter_share: how much of what
-    the adapter changes in the base's logits the merged model has; 1 is all of it, 0 the bare base; None where the
+    adapter on the unquantised base, as a share of the largest logit; None for an adapter. adapter_share: how much of
+    what the adapter changes in the base's logits the merged model has; 1 is all of it, 0 the bare base; None where the
     adapter changes next to nothing.
     """
 
@@ -64,27 +63,6 @@ def merged_dtype(base_folder: Path) -> torch.dtype:
     return dtype if dtype in MANTISSA else torch.bfloat16
 
 
-def _model_class(base_folder: Path) -> Any:
-    config = transformers.AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
-    return transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
-
-
-def _load(folder: Path, dtype: torch.dtype, quantisation: Any = None) -> Any:
-    """As the README tells users to."""
-    return (
-        _model_class(folder)
-        .from_pretrained(
-            folder,
-            dtype=dtype,
-            quantization_config=quantisation,
-            device_map={"": 0 if torch.cuda.is_available() else "cpu"},
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        .eval()
-    )
-
-
 def _generate(model: Any, tokenizer: Any, prompt: str) -> str:
     text = loading.prompt_text(tokenizer, prompt)
     encoded = tokenizer(text, return_tensors="pt", add_special_tokens=tokenizer.chat_template is None).to(model.device)
@@ -98,7 +76,8 @@ def _generate(model: Any, tokenizer: Any, prompt: str) -> str:
 
 
 def _logits(model: Any, tokenizer: Any, prompt: str) -> torch.Tensor:
-    """float32 logits (positions, vocabulary) of the prompt's tokens; of an encoder-decoder, of the first output token."""
+    """float32 logits (positions, vocabulary) of the prompt's tokens; of an encoder-decoder, of the first output
+    token."""
     text = loading.prompt_text(tokenizer, prompt)
     encoded = tokenizer(text, return_tensors="pt", add_special_tokens=tokenizer.chat_template is None).to(model.device)
     if model.config.is_encoder_decoder:
@@ -114,28 +93,21 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-def check(folder: Path, base_folder: Path, prompt: str, *, four_bit: bool, double_quantisation: bool) -> LoadCheck:
-    """Load a saved adapter, or whole model, with the libraries' plain calls and generate from one prompt.
+def check(
+    folder: Path, base_folder: Path, prompt: str, *, four_bit: bool, double_quantisation: bool, compute_dtype: str
+) -> LoadCheck:
+    """Load a saved adapter, or whole model, and generate from one prompt.
 
-    The base is loaded as it was trained (4-bit or 16-bit), which is what fits the machine. An answer of no characters is
-    an answer: a model may well learn to end at once.
+    The base is loaded as it was trained (4-bit or 16-bit), which is what fits the machine. An answer of no characters
+    is an answer: a model may well learn to end at once.
     """
     started = time.monotonic()
-    dtype = loading.compute_dtype("auto")
+    dtype = loading.compute_dtype(compute_dtype)
     try:
         tokenizer = loading.load_tokenizer(folder)
-        if is_adapter(folder):
-            quantisation = None
-            if four_bit:
-                quantisation = transformers.BitsAndBytesConfig(
-                    load_in_4bit=True,
-                    bnb_4bit_quant_type="nf4",
-                    bnb_4bit_use_double_quant=double_quantisation,
-                    bnb_4bit_compute_dtype=dtype,
-                )
-            model = peft.PeftModel.from_pretrained(_load(base_folder, dtype, quantisation), str(folder)).eval()
-        else:
-            model = _load(folder, dtype)
+        model = loading.load_trained(
+            base_folder, folder, dtype=dtype, four_bit=four_bit, double_quantisation=double_quantisation
+        )
         logits = _logits(model, tokenizer, prompt)
         if not bool(torch.isfinite(logits).all()):
             raise TrainingError("its logits are no numbers")
@@ -162,11 +134,11 @@ def merge(adapter: Path, base_folder: Path, target: Path, prompt: str, log: Call
     try:
         tokenizer = loading.load_tokenizer(adapter)
         try:
-            model = peft.PeftModel.from_pretrained(_load(base_folder, arithmetic), str(adapter)).eval()
+            model = loading.load_trained(base_folder, adapter, dtype=arithmetic, four_bit=False)
         except torch.OutOfMemoryError:
             log("The base model in 16 bit does not fit the GPU: merging in the processor's memory.")
             _free()
-            model = peft.PeftModel.from_pretrained(_load_on_cpu(base_folder, saved_as), str(adapter)).eval()
+            model = loading.load_adapter(_load_on_cpu(base_folder, saved_as), adapter).eval()
         expected = _logits(model, tokenizer, prompt)
         with model.disable_adapter():
             bare = _logits(model, tokenizer, prompt)
@@ -176,7 +148,7 @@ def merge(adapter: Path, base_folder: Path, target: Path, prompt: str, log: Call
         del model, merged
         _free()
         log(f"Merged with the unquantised base model, stored in {str(saved_as).split('.')[-1]}.")
-        again = _load(half, arithmetic)
+        again = loading.load_model(half, dtype=arithmetic, four_bit=False).eval()
         found = _logits(again, tokenizer, prompt)
         output = _generate(again, tokenizer, prompt)
     except (TrainingError, ValueError, OSError, KeyError, RuntimeError) as error:
@@ -192,22 +164,31 @@ def merge(adapter: Path, base_folder: Path, target: Path, prompt: str, log: Call
 
 
 def _load_on_cpu(folder: Path, dtype: torch.dtype) -> Any:
-    return _model_class(folder).from_pretrained(
+    seq2seq = loading.is_encoder_decoder(folder)
+    kind = transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
+    return kind.from_pretrained(
         folder, dtype=dtype, device_map={"": "cpu"}, use_safetensors=True, trust_remote_code=False
     )
 
 
 def compared(
-    expected: torch.Tensor, bare: torch.Tensor, found: torch.Tensor, prompt: str, output: str, seconds: float, dtype: str
+    expected: torch.Tensor,
+    bare: torch.Tensor,
+    found: torch.Tensor,
+    prompt: str,
+    output: str,
+    seconds: float,
+    dtype: str,
 ) -> LoadCheck:
     """Whether a merged model's logits are those of adapter and base.
 
     Args:
         expected, bare, found: logits of the same shape, of the adapter on its base, of the base, of the merged model.
 
-    Two things must hold. No logit differs by more than TOLERANCE of the largest one. And the merged model moves from the
-    base where the adapter moves it, by the regression of one change on the other: rounding is as likely to go one way
-    as the other and leaves it near 1, a merge that left the adapter out makes it 0, however little the adapter changes.
+    Two things must hold. No logit differs by more than TOLERANCE of the largest one. And the merged model moves from
+    the base where the adapter moves it, by the regression of one change on the other: rounding is as likely to go one
+    way as the other and leaves it near 1, a merge that left the adapter out makes it 0, however little the adapter
+    changes.
     """
     scale = float(expected.abs().max())
     difference = float((found - expected).abs().max()) / scale if scale else float("nan")
@@ -236,7 +217,7 @@ def finish(order: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
     """Check, and merge if asked. Returns {"adapter": LoadCheck, "merged": LoadCheck or None} as plain values.
 
     Args:
-        order: `adapter`, `base` (folders), `prompt`, `four_bit`, `double_quantisation`, and `merged` (a folder to merge
+        order: `adapter`, `base` (folders), `prompt`, `four_bit`, `double_quantisation`, `compute_dtype`, and `merged` (a folder to merge
         into, or "").
     """
     adapter, base = Path(order["adapter"]), Path(order["base"])
@@ -246,6 +227,7 @@ def finish(order: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
         order["prompt"],
         four_bit=order["four_bit"],
         double_quantisation=order["double_quantisation"],
+        compute_dtype=order["compute_dtype"],
     )
     log(f"Loaded what was saved and generated from it in {checked.seconds} s." if checked.ok else checked.error)
     merged = None
