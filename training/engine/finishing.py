@@ -217,8 +217,8 @@ def finish(order: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
     """Check, and merge if asked. Returns {"adapter": LoadCheck, "merged": LoadCheck or None} as plain values.
 
     Args:
-        order: `adapter`, `base` (folders), `prompt`, `four_bit`, `double_quantisation`, `compute_dtype`, and `merged` (a folder to merge
-        into, or "").
+        order: `adapter`, `base` (folders), `prompt`, `four_bit`, `double_quantisation`, `compute_dtype`, and `merged`
+        (a folder to merge into, or "").
     """
     adapter, base = Path(order["adapter"]), Path(order["base"])
     checked = check(
