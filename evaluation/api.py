@@ -13,8 +13,8 @@ from rest_framework.response import Response
 
 from annotation import access
 from annotation.access import ScopedAPI
-from annotation.models import Role
-from evaluation import output_imports, studies, systems
+from annotation.models import Annotation, Role
+from evaluation import lineage, output_imports, studies, systems
 from evaluation.models import (
     Criterion,
     Generation,
@@ -30,7 +30,7 @@ from evaluation.models import (
     SystemKind,
 )
 from evaluation.views.systems import with_counts
-from training.models import Dataset, Split
+from training.models import Dataset, DatasetRow, Run, Split
 
 READERS = (Role.LEAD, Role.TRAINER)
 JOB_FIELDS = ["status", "done", "total", "message", "error", "created_at", "started_at", "ended_at"]
@@ -161,6 +161,92 @@ class OutputSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class LineageSystemSerializer(serializers.ModelSerializer):
+    created_by = serializers.CharField(source="created_by.username")
+
+    class Meta:
+        model = System
+        fields = ["id", "name", "kind", "base_model", "is_scratch", "created_by"]
+        read_only_fields = fields
+
+
+class LineageRunSerializer(serializers.ModelSerializer):
+    created_by = serializers.CharField(source="created_by.username")
+
+    class Meta:
+        model = Run
+        fields = ["id", "name", "status", "base_model", "base_revision", "seed", "done", "created_by", "created_at"]
+        read_only_fields = fields
+
+
+class LineagePartSerializer(serializers.Serializer):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+
+
+class LineagePromptSerializer(LineagePartSerializer):
+    version = serializers.IntegerField()
+
+
+class LineageDatasetSerializer(serializers.ModelSerializer):
+    created_by = serializers.CharField(source="created_by.username")
+    counts = serializers.DictField(child=serializers.IntegerField())
+
+    class Meta:
+        model = Dataset
+        fields = ["id", "name", "content_hash", "counts", "created_by", "created_at"]
+        read_only_fields = fields
+
+
+class LineageRowSerializer(serializers.ModelSerializer):
+    labels = serializers.DictField(child=serializers.CharField())
+
+    class Meta:
+        model = DatasetRow
+        fields = ["id", "pair", "item", "external_id", "split", "position", "text", "rewrite", "labels"]
+        read_only_fields = fields
+
+
+class LineageAnnotationSerializer(serializers.ModelSerializer):
+    annotator = serializers.CharField(source="annotator.username")
+    labels = serializers.DictField(child=serializers.CharField())
+
+    class Meta:
+        model = Annotation
+        fields = ["id", "annotator", "labels", "revision", "created_at", "updated_at"]
+        read_only_fields = fields
+
+
+class LineageStepSerializer(serializers.Serializer):
+    user = serializers.CharField(source="user.username")
+    what = serializers.CharField()
+
+
+class LineageSerializer(serializers.Serializer):
+    """Where an output came from. What does not apply, or is not known, is null or empty."""
+
+    output = serializers.IntegerField(source="output.pk")
+    item = serializers.IntegerField(source="output.item_id")
+    system = LineageSystemSerializer(source="output.system")
+    run = LineageRunSerializer(allow_null=True)
+    recipe = LineagePartSerializer(allow_null=True)
+    prompt = LineagePromptSerializer(allow_null=True)
+    dataset = LineageDatasetSerializer(allow_null=True, help_text="Null unless the system is a run's model.")
+    withdrawn = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Per split, the dataset's pairs that are not approved any more."
+    )
+    seen = serializers.CharField(
+        help_text="How the model had met the text: train, validation, test, absent, example (in its prompt) or unknown."
+    )
+    contaminated = serializers.BooleanField(help_text="It was trained on the text, or its prompt shows it.")
+    row = LineageRowSerializer(allow_null=True)
+    same_text = serializers.BooleanField(help_text="The row is of another item with the same text.")
+    pair_withdrawn = serializers.BooleanField()
+    pair_changed = serializers.BooleanField(help_text="The pair reads otherwise now than in the dataset.")
+    annotations = LineageAnnotationSerializer(many=True, help_text="What the pair was made from, as it was frozen.")
+    people = LineageStepSerializer(many=True)
+
+
 class OutputViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
     """Outputs, without those of systems that the caller is rating blind at the moment."""
 
@@ -172,6 +258,13 @@ class OutputViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
     def get_queryset(self):
         hidden = System.objects.all().hidden_from(self.request.user)
         return super().get_queryset().exclude(system__in=hidden.values("pk"))
+
+    @extend_schema(responses=LineageSerializer)
+    @action(detail=True, filter_backends=[])
+    def lineage(self, request, pk=None):
+        """From the output back to its run, recipe, dataset, pair, annotations and people."""
+        output = lineage.outputs_shown_to(request.user).get(pk=self.get_object().pk)
+        return Response(LineageSerializer(lineage.of(output)).data)
 
 
 class RejectedOutputSerializer(serializers.ModelSerializer):

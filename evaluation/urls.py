@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import rate, studies, systems
+from evaluation.views import lineage, rate, studies, systems
 
 app_name = "evaluation"
 urlpatterns = [
@@ -18,6 +18,7 @@ urlpatterns = [
     path("output-imports/<int:pk>/", systems.output_import, name="output-import"),
     path("output-imports/<int:pk>/progress/", systems.output_import_progress, name="output-import-progress"),
     path("output-imports/<int:pk>/cancel/", systems.output_import_cancel, name="output-import-cancel"),
+    path("outputs/<int:pk>/lineage/", lineage.output, name="output-lineage"),
     # Studies
     path("projects/<int:pk>/studies/", studies.index, name="studies"),
     path("projects/<int:pk>/studies/new/", studies.create, name="study-new"),

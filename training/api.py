@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from annotation import access
 from annotation.models import Role
-from training import comparing, datasets, file_api, file_views, prompts, runs
+from training import comparing, datasets, file_api, file_views, lineage_api, prompts, runs
 from training.models import Dataset, DatasetRow, Recipe, Run, RunMetric, RunSample
 from training.parameters import PRESETS
 
@@ -305,3 +305,4 @@ def register(router) -> None:
     router.register("recipes", RecipeViewSet, basename="recipe")
     router.register("runs", RunViewSet, basename="run")
     file_api.register(router)
+    lineage_api.register(router)
