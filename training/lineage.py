@@ -132,7 +132,7 @@ def uses(pair: Pair, user: object, after: str | None = None, size: int = PAGE_SI
         Use(run, nearest[run.dataset_id].split, changed(nearest[run.dataset_id], pair), products.get(run.pk, []))
         for run in page.rows
     ]
-    datasets = list(rows.select_related("dataset").order_by("-dataset")[: MOST + 1])
+    datasets = list(rows.select_related("dataset").order_by("-dataset_id")[: MOST + 1])
     number = len(datasets) if len(datasets) <= MOST else rows.values("dataset").distinct().count()
     withdrawn = pair.status != PairStatus.APPROVED and bool(datasets)
     return Uses(
