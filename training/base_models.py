@@ -15,6 +15,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from training import artifacts
+
 SCRATCH = "scratch-model/"
 SCRATCH_FORMAT = 1  # raise it when the recipe of the scratch model below changes
 SCRATCH_TEXTS = 5_000
@@ -75,7 +77,7 @@ def locate(name: str, revision: str = "") -> Base:
     """
     if name.startswith(SCRATCH):
         folder = settings.ARTIFACT_ROOT / "scratch" / Path(name).name
-        if not folder.is_dir():
+        if not folder.is_dir() and not artifacts.fetch_scratch(folder):
             raise BaseModelError(f"The scratch model {name} is not in the artifact folder of this worker.")
         return Base(name, Path(name).name, folder, is_scratch=True)
     if name.startswith(("/", "~", ".")):
@@ -200,7 +202,7 @@ def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
         digest.update(hashlib.sha256(text.encode()).digest())
     key = digest.hexdigest()[:16]
     folder = settings.ARTIFACT_ROOT / "scratch" / key
-    if not folder.is_dir():
+    if not folder.is_dir() and not artifacts.fetch_scratch(folder):
         half = folder.with_name(f".{key}-{uuid.uuid4().hex}")
         half.mkdir(parents=True)
         try:
@@ -211,6 +213,7 @@ def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
                 raise
         finally:
             shutil.rmtree(half, ignore_errors=True)
+    artifacts.put_scratch(folder)
     return Base(f"{SCRATCH}{key}", key, folder, is_scratch=True)
 
 
