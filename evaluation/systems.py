@@ -143,7 +143,8 @@ def run(job: Generation) -> dict[str, Any]:
     Raises:
         JobError: with a sentence for people. Cancelled and LeaseLost pass through from the job.
     """
-    from training import base_models, generation, qlora  # here, so that web processes never load torch
+    from training import base_models  # here, so that web processes never load torch
+    from training.engine import generation, loading
 
     rows = list(pending(job.system, job.dataset, job.split).values_list("item_id", "text"))
     total = job.dataset.counts[job.split]
@@ -164,7 +165,7 @@ def run(job: Generation) -> dict[str, Any]:
             _store(job, made, batch)
             done += len(batch)
             job.report(done, total, "Generating")
-    except (base_models.BaseModelError, qlora.TrainingError) as error:
+    except (base_models.BaseModelError, loading.TrainingError) as error:
         raise JobError(str(error)) from error
     except Exception as error:
         if "out of memory" in str(error).lower():
@@ -180,8 +181,8 @@ def _spec(job: Generation):
     """What to generate with. A base model is found once: later outputs come from the one that made the
     first.
     """
-    from training import base_models, runner
-    from training.generation import GenerationSpec
+    from training import artifacts, base_models, runner
+    from training.engine.generation import GenerationSpec
 
     system = job.system
     if revision := system.settings.get("base_revision"):
@@ -200,7 +201,7 @@ def _spec(job: Generation):
             "compute_dtype": parameters.compute_dtype,
         }
     if system.run and system.kind == SystemKind.RUN:
-        values["adapter"] = system.run.adapter
+        values["adapter"] = artifacts.fetch(system.run)
     return GenerationSpec(
         base_folder=base.folder,
         prompt_template=system.prompt_template,

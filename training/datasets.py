@@ -165,8 +165,8 @@ def freeze(
         cursor.execute(
             """
             INSERT INTO training_datasetrow
-                (dataset_id, pair_id, item_id, split, position, external_id, text, rewrite, labels)
-            SELECT %s, pair_id, item_id, split, position, external_id, text, rewrite, labels
+                (dataset_id, pair_id, item_id, split, position, external_id, text, rewrite, rejected, labels)
+            SELECT %s, pair_id, item_id, split, position, external_id, text, rewrite, '', labels
             FROM frozen_split JOIN frozen_pair USING (pair_id) ORDER BY position
             """,
             [dataset.pk],

@@ -1,8 +1,7 @@
 """Frozen datasets, recipes, and runs of a recipe on a dataset."""
 
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator
@@ -26,6 +25,11 @@ class Split(models.TextChoices):
     TEST = "test", "Test"
 
 
+class DatasetKind(models.TextChoices):
+    PAIRS = "pairs", "Pairs"
+    PREFERENCE = "preference", "Preferences"
+
+
 class Dataset(models.Model):
     """A frozen set of approved pairs, split into train, validation and test. A trigger (migration 0002) keeps it so.
 
@@ -34,6 +38,7 @@ class Dataset(models.Model):
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="datasets")
     name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=DatasetKind.choices, default=DatasetKind.PAIRS, editable=False)
     content_hash = models.CharField(max_length=64, editable=False)
     seed = models.PositiveBigIntegerField(default=0, validators=[MaxValueValidator(SEED_LIMIT)])
     shares = models.JSONField(help_text="Share of each split, adding up to 1.")
@@ -63,16 +68,19 @@ class Dataset(models.Model):
 
 
 class DatasetRow(models.Model):
-    """One pair as it was when the dataset was frozen."""
+    """One pair, or one preference, as it was when the dataset was frozen."""
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="rows")
-    pair = models.ForeignKey(Pair, models.RESTRICT, related_name="dataset_rows")
+    pair = models.ForeignKey(
+        Pair, models.RESTRICT, null=True, related_name="dataset_rows", help_text="None for a preference."
+    )
     item = models.ForeignKey(Item, models.RESTRICT, related_name="dataset_rows")
     split = models.CharField(max_length=10, choices=Split.choices)
     position = models.PositiveIntegerField(help_text="Order within the dataset, from the content alone.")
     external_id = models.CharField(max_length=200)
     text = models.TextField()
-    rewrite = models.TextField()
+    rewrite = models.TextField(help_text="The rewrite; of a preference, the preferred output.")
+    rejected = models.TextField(blank=True, help_text="Of a preference, the output that was not preferred.")
     labels = models.JSONField(default=dict)
 
     class Meta:
@@ -89,6 +97,35 @@ class DatasetRow(models.Model):
 
 class Method(models.TextChoices):
     QLORA = "qlora", "QLoRA (4-bit)"
+    LORA = "lora", "LoRA (16-bit)"
+    PREFIX = "prefix", "Prefix tuning"
+    SEQ2SEQ = "seq2seq", "Encoder-decoder"
+    DPO = "dpo", "DPO (preferences)"
+
+
+class PromptVersion(models.Model):
+    """One wording of a named prompt, with the examples shown before the text. Never changed: a new wording is a new
+    version, so that recipes and systems always lead to the words they used.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="prompts")
+    name = models.CharField(max_length=120)
+    version = models.PositiveIntegerField(editable=False)
+    template = models.TextField(help_text="The prompt; {text} stands where the text goes.")
+    examples = models.JSONField(
+        default=list, blank=True, help_text="[text, rewrite] pairs shown before the text: few-shot prompting."
+    )
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProjectScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["project", "name", "version"], name="prompt_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name}, version {self.version}"
 
 
 class Recipe(models.Model):
@@ -105,6 +142,9 @@ class Recipe(models.Model):
     )
     prompt_template = models.TextField(
         default=prompts.DEFAULT_TEMPLATE, help_text="The prompt; {text} stands where the text goes."
+    )
+    prompt = models.ForeignKey(
+        PromptVersion, models.RESTRICT, null=True, blank=True, related_name="recipes", editable=False
     )
     parameters = models.JSONField(help_text="Hyperparameters by name.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -124,6 +164,18 @@ class Recipe(models.Model):
 
     def hyperparameters(self) -> Hyperparameters:
         return Hyperparameters.from_json(self.parameters)
+
+
+class Point(NamedTuple):
+    """A point of a run's curves; RunMetric says what the columns are."""
+
+    kind: str
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float | None
+    tokens_per_second: float | None
+    memory_gib: float | None
 
 
 class Run(Job):
@@ -150,6 +202,7 @@ class Run(Job):
     seen_at = models.DateTimeField(null=True, editable=False, help_text="When its worker last reported.")
     figures = models.JSONField(default=dict, editable=False, help_text="Final metrics.")
     has_adapter = models.BooleanField(default=False, editable=False)
+    has_merged = models.BooleanField(default=False, editable=False)
 
     objects = Job.ScopedManager()
 
@@ -176,24 +229,20 @@ class Run(Job):
 
     def log_tail(self) -> str:
         """The end of the log; empty while there is none."""
-        try:
-            with self.log_file.open("rb") as file:
-                file.seek(0, 2)
-                file.seek(max(0, file.tell() - self.LOG_TAIL))
-                return file.read().decode(errors="replace")
-        except OSError:
-            return ""
+        from training import artifacts
 
-    def curve_points(self, most: int = 500) -> list[tuple[str, int, float, float, float | None]]:
-        """(kind, step, epoch, loss, learning rate) in order of step: at most about `most` of each kind, evenly taken
-        and the newest always among them, however long the run.
+        return artifacts.log_tail(self)
+
+    def curve_points(self, most: int = 500) -> list["Point"]:
+        """In order of step: at most about `most` of each kind, evenly taken and the newest always among them, however
+        long the run.
         """
         counts = self.metrics.order_by().values("kind").annotate(points=Count("pk")).values_list("points", flat=True)
         every = max(1, max(counts, default=0) // most)
         points = self.metrics.annotate(
             age=Window(RowNumber(), partition_by="kind", order_by=F("step").desc()) - 1, rest=Mod("age", every)
         ).filter(rest=0)
-        return list(points.order_by("step", "-kind").values_list("kind", "step", "epoch", "loss", "learning_rate"))
+        return [Point(*values) for values in points.order_by("step", "-kind").values_list(*Point._fields)]
 
     def run_parameters(self) -> RunParameters:
         return RunParameters.from_json(self.parameters)
@@ -216,6 +265,8 @@ class RunMetric(models.Model):
     grad_norm = models.FloatField(null=True)
     tokens = models.PositiveBigIntegerField(null=True)
     seconds = models.FloatField(null=True)
+    tokens_per_second = models.FloatField(null=True, help_text="Useful ones: no filling counted.")
+    memory_gib = models.FloatField(null=True, help_text="Peak so far: of the GPU, or of the process on a CPU.")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -226,12 +277,79 @@ class RunMetric(models.Model):
         return f"{self.run}, step {self.step}: {self.loss:.4f}"
 
     def to_json(self) -> dict[str, Any]:
-        names = ("kind", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds")
+        names = ("kind", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds",
+                 "tokens_per_second", "memory_gib")  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
 
+class RunSample(models.Model):
+    """What the model made of one of the run's fixed validation texts, at one of its evaluations."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="samples")
+    step = models.PositiveIntegerField()
+    position = models.PositiveSmallIntegerField(help_text="Which of the fixed texts, from 0.")
+    text = models.TextField()
+    rewrite = models.TextField(help_text="What the dataset has for it.")
+    output = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["run_id", "step", "position"]
+        constraints = [models.UniqueConstraint(fields=["run", "step", "position"], name="sample_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run}, step {self.step}, text {self.position}"
+
+
+class DeletedRun(models.Model):
+    """That there was such a run: machines that still have files of it, and the bucket, free them when they see this."""
+
+    run = models.BigIntegerField(primary_key=True, help_text="Its number; no other run will have it.")
+    in_bucket = models.BooleanField(default=True, db_index=True, help_text="The artifacts bucket was not cleared yet.")
+    deleted_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Run {self.run}"
+
+
 @receiver(post_delete, sender=Run)
-def remove_folder(sender, instance: Run, **kwargs) -> None:
+def free_files(sender, instance: Run, **kwargs) -> None:
     """A run's files go with its row, once that is certain."""
-    folder = instance.folder
-    transaction.on_commit(lambda: shutil.rmtree(folder, ignore_errors=True))
+    from training import artifacts
+
+    pk = instance.pk
+    DeletedRun.objects.create(run=pk)
+    transaction.on_commit(lambda: artifacts.remove_quietly(pk))
+
+
+class PublicationWhat(models.TextChoices):
+    ADAPTER = "adapter", "Adapter"
+    MERGED = "merged", "Merged model"
+
+
+class PublicationPlace(models.TextChoices):
+    FOLDER = "folder", "Folder of the worker"
+    HUB = "hub", "Hugging Face Hub"
+
+
+class Publication(Job):
+    """A copy of a finished run's adapter or merged model, elsewhere. It stays there when the run is deleted.
+
+    `done` and `total` count bytes of a folder, in MiB; of the hub only the end is known.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="publications")
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="publications")
+    run_name = models.CharField(max_length=200, editable=False, help_text="Kept when the run is deleted.")
+    what = models.CharField(max_length=10, choices=PublicationWhat.choices, default=PublicationWhat.ADAPTER)
+    place = models.CharField(max_length=10, choices=PublicationPlace.choices, default=PublicationPlace.FOLDER)
+    target = models.CharField(max_length=500, help_text="The folder's path, or account/name on the hub.")
+    public = models.BooleanField(default=False, help_text="On the hub: everybody may see it.")
+    url = models.CharField(max_length=700, blank=True, editable=False, help_text="Where it is.")
+
+    objects = Job.ScopedManager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_what_display()} of {self.run_name} in {self.target}"

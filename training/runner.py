@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotation.jobs import Cancelled, JobError, LeaseLost
 from training import base_models
-from training.models import Dataset, MetricKind, Run, RunMetric, Split
+from training.models import Dataset, MetricKind, Run, RunMetric, RunSample, Split
 from training.parameters import RunParameters
 
 REPORT_EVERY = 0.5  # seconds between two looks at the database
@@ -27,7 +27,7 @@ def execute(run: Run) -> dict[str, Any]:
     Raises:
         JobError: with a sentence for people. Cancelled and LeaseLost pass through from the job.
     """
-    from training import qlora  # here, so that web processes never load torch
+    from training.engine import checkpoints, loading, trainer  # here, so that web processes never load torch
 
     # A folder for each attempt: a worker that was thought dead and wakes up cannot spoil the files of its successor.
     earlier = sorted(run.folder.glob("attempt-*"))
@@ -37,15 +37,16 @@ def execute(run: Run) -> dict[str, Any]:
     record.log(f"Attempt {run.attempt} on {run.worker}.")
     run.report(run.done, message="Finding the base model")
     try:
-        found = qlora.last_checkpoint(earlier)
+        found = checkpoints.last_checkpoint(earlier)
         _check_standstill(run, earlier, folder, found[1] if found else 0)
         parameters, base = _resolved(run, record)
         run.report(run.done, message="Loading the base model")
-        RunMetric.objects.filter(run=run, step__gt=found[1] if found else 0).delete()
+        for rows in (RunMetric.objects, RunSample.objects):
+            rows.filter(run=run, step__gt=found[1] if found else 0).delete()
         if found:
             record.log(f"Going on from the checkpoint at step {found[1]}.")
-        result = qlora.train(
-            parameters, _rows(run), base.folder, folder, record.reports(qlora), found[0] if found else None
+        result = trainer.train(
+            parameters, _rows(run), base.folder, folder, record.reports(), found[0] if found else None
         )
         run.beat()
         shutil.rmtree(run.adapter, ignore_errors=True)
@@ -57,7 +58,7 @@ def execute(run: Run) -> dict[str, Any]:
     except LeaseLost:
         record.log(f"Attempt {run.attempt} stopped: the run is not its own any more.")
         raise
-    except (JobError, base_models.BaseModelError, qlora.TrainingError) as error:
+    except (JobError, base_models.BaseModelError, loading.TrainingError) as error:
         record.log(str(error))
         _remove_checkpoints(run)
         raise JobError(str(error)) from error
@@ -97,16 +98,20 @@ def _remove_checkpoints(run: Run) -> None:
 
 def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.Base]:
     """The base model, found once per run: a later attempt takes exactly the one an earlier attempt took."""
-    from training import qlora
+    from training.engine import loading
 
     parameters = run.run_parameters()
     if run.base_model:
         base = base_models.locate(run.base_model, run.base_revision)
     else:
         prompt = parameters.prompt_template
-        base = base_models.resolve(parameters.base_model, lambda: scratch_texts(run.dataset, prompt))
+        base = base_models.resolve(
+            parameters.base_model,
+            lambda: scratch_texts(run.dataset, prompt),
+            encoder_decoder=parameters.method == "seq2seq",
+        )
     run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
-    run.device, run.library_versions = qlora.device(), qlora.library_versions()
+    run.device, run.library_versions = loading.device(), loading.library_versions()
     run.parameters |= {
         "base_model": base.name, "base_revision": base.revision, "is_scratch": base.is_scratch,
     }  # fmt: skip
@@ -137,11 +142,13 @@ def scratch_texts(dataset: Dataset, prompt_template: str) -> Iterator[str]:
         yield rewrite
 
 
-def _rows(run: Run) -> dict[str, list[tuple[str, str]]]:
+def _rows(run: Run) -> dict[str, list[Any]]:
+    from training.engine.trainer import Row
+
     rows = run.dataset.rows.exclude(split=Split.TEST).order_by("position")
-    split: dict[str, list[tuple[str, str]]] = {"train": [], "validation": []}
-    for name, text, rewrite in rows.values_list("split", "text", "rewrite").iterator():
-        split[name].append((text, rewrite))
+    split: dict[str, list[Any]] = {"train": [], "validation": []}
+    for name, *values in rows.values_list("split", "text", "rewrite", "rejected").iterator():
+        split[name].append(Row(*values))
     return split
 
 
@@ -152,8 +159,10 @@ class _Record:
         self.run = run
         self.last: datetime | None = None
 
-    def reports(self, qlora):
-        return qlora.Reports(tick=self.tick, step=self.step, metric=self.metric, log=self.log)
+    def reports(self) -> Any:
+        from training.engine import trainer
+
+        return trainer.Reports(tick=self.tick, step=self.step, metric=self.metric, samples=self.samples, log=self.log)
 
     def tick(self) -> None:
         """Called often: stops a cancelled run within a second, even where a step takes minutes."""
@@ -210,7 +219,30 @@ class _Record:
                     "grad_norm": metric.grad_norm,
                     "tokens": metric.tokens,
                     "seconds": metric.seconds,
+                    "tokens_per_second": metric.tokens_per_second,
+                    "memory_gib": metric.memory_gib,
                 },
+            )
+
+    def samples(self, samples: list[Any]) -> None:
+        self.patiently(lambda: self._store_samples(samples))
+
+    def _store_samples(self, samples: list[Any]) -> None:
+        with transaction.atomic():
+            if not self.run._mine().select_for_update().exists():
+                return
+            RunSample.objects.filter(run=self.run, step__in={sample.step for sample in samples}).delete()
+            # PostgreSQL's texts hold no null byte, which a model may well write.
+            RunSample.objects.bulk_create(
+                RunSample(
+                    run=self.run,
+                    step=sample.step,
+                    position=sample.position,
+                    text=sample.text,
+                    rewrite=sample.rewrite,
+                    output=sample.output.replace("\x00", "\ufffd"),
+                )
+                for sample in samples
             )
 
     def log(self, line: str) -> None:

@@ -11,7 +11,7 @@ from annotation.models import Project
 from annotation.validators import check_storable, normalise_text
 from training import prompts
 from training.datasets import used_by
-from training.models import Dataset, Method, Recipe, Run
+from training.models import Dataset, Method, PromptVersion, Recipe, Run
 from training.parameters import SEED_LIMIT, Hyperparameters, ParameterErrors, RunParameters
 
 
@@ -33,6 +33,40 @@ def check_template(template: str) -> None:
 
 
 @transaction.atomic
+def keep_prompt(project: Project, user, name: str, template: str, examples: Any = ()) -> PromptVersion:
+    """The newest version of the named prompt; a new one where its words or examples differ.
+
+    Raises:
+        ValidationError: keyed by field.
+    """
+    template = normalise_text(template)  # a form posts \r\n, which a model would read as other tokens
+    try:
+        check_template(template)
+    except ValidationError as error:
+        raise ValidationError({"prompt_template": error.messages}) from None
+    try:
+        examples = prompts.check_examples(examples)
+    except ValueError as error:
+        raise ValidationError({"examples": str(error)}) from None
+    name = name.strip() or "Rewrite"
+    Project.objects.select_for_update().get(pk=project.pk)  # two people never get one number
+    newest = PromptVersion.objects.filter(project=project, name=name).order_by("-version").first()
+    if newest and newest.template == template and newest.examples == examples:
+        return newest
+    prompt = PromptVersion(
+        project=project,
+        name=name,
+        version=newest.version + 1 if newest else 1,
+        template=template,
+        examples=examples,
+        created_by=user,
+    )
+    prompt.full_clean()
+    prompt.save()
+    return prompt
+
+
+@transaction.atomic
 def create_recipe(
     *,
     project: Project,
@@ -42,6 +76,8 @@ def create_recipe(
     base_model: str = "",
     method: str = Method.QLORA,
     prompt_template: str = prompts.DEFAULT_TEMPLATE,
+    prompt_name: str = "",
+    examples: Any = (),
 ) -> Recipe:
     """A recipe, checked before anything is queued.
 
@@ -49,17 +85,14 @@ def create_recipe(
         ValidationError: keyed by field or parameter.
     """
     hyperparameters = check_parameters(dict(parameters))
-    prompt_template = normalise_text(prompt_template)  # a form posts \r\n, which a model would read as other tokens
-    try:
-        check_template(prompt_template)
-    except ValidationError as error:
-        raise ValidationError({"prompt_template": error.messages}) from None
+    prompt = keep_prompt(project, user, prompt_name, prompt_template, examples)
     recipe = Recipe(
         project=project,
         name=name,
         method=method,
         base_model=base_model.strip(),
-        prompt_template=prompt_template,
+        prompt=prompt,
+        prompt_template=prompt.template,
         parameters=hyperparameters.to_json(),
         created_by=user,
     )
@@ -88,6 +121,7 @@ def start(*, dataset: Dataset, recipe: Recipe, user, seed: int = 0, name: str = 
         base_revision="",
         is_scratch=False,
         prompt_template=recipe.prompt_template,
+        examples=recipe.prompt.examples if recipe.prompt else [],
         dataset_hash=dataset.content_hash,
         seed=seed,
     )

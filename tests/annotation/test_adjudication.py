@@ -803,6 +803,7 @@ def test_the_api_decides_by_the_same_rules(client, project, django_capture_on_co
     assert state(split)["sent_back"] == SentBackState.ANSWERED
 
 
+@pytest.mark.django_db
 def test_a_rule_that_wants_more_votes_than_are_asked_for_says_so(client, project, lead):
     client.force_login(lead)
     projects.change(project, votes_per_rewrite=1)

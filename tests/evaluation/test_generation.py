@@ -109,7 +109,7 @@ def test_a_stopped_generation_keeps_what_it_made(dataset, monkeypatch):
 
 
 def test_a_job_that_was_taken_over_writes_nothing(dataset):
-    from training.generation import Generated
+    from training.engine.generation import Generated
 
     system = base_system(dataset)
     job = systems.generate(system, dataset, dataset.created_by)

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from annotation import jobs
 from annotation.jobs import JobStatus
 from tests.training.factories import make_run
-from training import base_models, qlora, runner
+from training import base_models, runner
+from training.engine import loading, trainer
 from training.models import Run
 
 GPU_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -29,7 +30,7 @@ def failing(monkeypatch, error):
         (folder / "checkpoint-1").mkdir()
         raise error
 
-    monkeypatch.setattr(qlora, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
     run = make_run()
     try:
         jobs.execute(Run.objects, run.pk, runner.execute)
@@ -47,7 +48,7 @@ def failing(monkeypatch, error):
         (MemoryError(), "worker ran out of memory"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk of the artifact folder is full"),
         (SafetensorError("Error while serializing: I/O error: No space left on device"), "disk of the artifact"),
-        (qlora.TrainingError("The base model reads 64 tokens at most"), "reads 64 tokens at most"),
+        (loading.TrainingError("The base model reads 64 tokens at most"), "reads 64 tokens at most"),
     ],
 )
 def test_a_failure_that_was_foreseen_tells_people_what_to_change(monkeypatch, error, words):
@@ -76,7 +77,7 @@ def test_a_run_whose_workers_die_again_and_again_at_one_place_is_given_up(monkey
         tried.append(1)
         raise jobs.LeaseLost
 
-    monkeypatch.setattr(qlora, "train", dies)
+    monkeypatch.setattr(trainer, "train", dies)
     for _ in range(runner.MAX_STANDSTILL + 1):
         Run.objects.filter(pk=run.pk).update(lease_until="2020-01-01T00:00Z")
         jobs.execute(Run.objects, run.pk, runner.execute)
@@ -91,13 +92,13 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_a_run(monkeypatch):
     def train(parameters, rows, base_folder, folder, reports, resume_from=None):
         for step in (1, 2):
             connection.connection.close()  # as when PostgreSQL was restarted
-            reports.metric(qlora.Metric("train", step, 0.5, 2.0))
+            reports.metric(trainer.Metric("train", step, 0.5, 2.0))
             connection.connection.close()
             reports.step(step, 2, 0.5, 0.0)
         (folder / "adapter").mkdir()
-        return qlora.Result(folder / "adapter", {"steps": 2})
+        return trainer.Result(folder / "adapter", {"steps": 2})
 
-    monkeypatch.setattr(qlora, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
     monkeypatch.setattr(runner, "REPORT_EVERY", 0)
     run = make_run()
     jobs.execute(Run.objects, run.pk, runner.execute)

@@ -67,7 +67,7 @@ def test_a_trainer_freezes_makes_a_recipe_and_starts_a_run(client, trainer, proj
 def test_what_cannot_be_used_is_named_beside_its_field_and_nothing_typed_is_lost(client, trainer, project):
     answer = client.post(
         reverse("training:new-recipe", args=[project.pk]),
-        recipe_form(lora_rank=0, learning_rate=5, prompt_template="no place", name="Kept <b>"),
+        recipe_form(lora_rank=0, learning_rate=50_000, prompt_template="no place", name="Kept <b>"),
     )
     html = answer.content.decode()
     assert answer.status_code == 422
@@ -265,7 +265,7 @@ def test_a_long_runs_curve_is_thinned_in_the_database_and_keeps_its_newest_point
     RunMetric.objects.create(run=run, kind="eval", step=1000, epoch=0, loss=7)
     points = run.curve_points(most=100)
     assert len([point for point in points if point[0] == "train"]) == 100
-    assert points[-2:] == [("train", 1000, 0, 1000, None), ("eval", 1000, 0, 7, None)]
+    assert points[-2:] == [("train", 1000, 0, 1000, None, None, None), ("eval", 1000, 0, 7, None, None, None)]
     assert [point[1] for point in points] == sorted(point[1] for point in points)
     assert len(run.curve_points()) == 501
     assert make_run().curve_points() == []

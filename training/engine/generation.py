@@ -51,13 +51,13 @@ def generate(
         tick: called between tokens; whatever it raises stops the generation there and then.
 
     Raises:
-        training.qlora.TrainingError: the model or the adapter cannot be loaded; with a sentence for people.
+        training.engine.loading.TrainingError: the model or the adapter cannot be loaded; with a sentence for people.
     """
     import torch
     import transformers
 
-    from training import qlora
-    from training.watching import watched
+    from training.engine import loading
+    from training.engine.watching import watched
 
     class Ticking(transformers.StoppingCriteria):
         def __call__(self, input_ids, scores, **kwargs):
@@ -65,11 +65,11 @@ def generate(
             return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
     def load():
-        tokenizer = qlora.load_tokenizer(spec.adapter or spec.base_folder)
-        dtype = qlora.compute_dtype(spec.compute_dtype)
-        model = qlora.load_model(spec.base_folder, dtype=dtype, double_quantisation=spec.double_quantisation)
+        tokenizer = loading.load_tokenizer(spec.adapter or spec.base_folder)
+        dtype = loading.compute_dtype(spec.compute_dtype)
+        model = loading.load_model(spec.base_folder, dtype=dtype, double_quantisation=spec.double_quantisation)
         if spec.adapter:
-            model = qlora.load_adapter(model, spec.adapter)
+            model = loading.load_adapter(model, spec.adapter)
         return tokenizer, model.eval()
 
     tokenizer, model = watched(load, tick)
@@ -82,7 +82,7 @@ def generate(
     while batch := list(islice(waiting, spec.batch_size)):
         started = time.monotonic()
         encoded = tokenizer(
-            [qlora.prompt_text(tokenizer, render(spec.prompt_template, text)) for text in batch],
+            [loading.prompt_text(tokenizer, render(spec.prompt_template, text)) for text in batch],
             return_tensors="pt",
             padding=True,
             truncation=True,

@@ -8,7 +8,9 @@ import torch
 import transformers
 import trl
 
-from training import base_models, qlora, watching
+from training import base_models
+from training.engine import checkpoints, loading, watching
+from training.engine import trainer as training
 from training.parameters import PRESETS, RunParameters
 from training.prompts import DEFAULT_TEMPLATE, render
 
@@ -59,9 +61,17 @@ def trainer_for(base, folder, monkeypatch, **changes):
         prompt_template=DEFAULT_TEMPLATE, dataset_hash="h", seed=1,
     )  # fmt: skip
     log = []
-    reports = qlora.Reports(tick=lambda: None, step=lambda *values: None, metric=lambda metric: None, log=log.append)
+    reports = training.Reports(
+        tick=lambda: None,
+        step=lambda *values: None,
+        metric=lambda metric: None,
+        samples=lambda samples: None,
+        log=log.append,
+    )
     with pytest.raises(Stop):
-        qlora.train(parameters, {"train": PAIRS, "validation": []}, base, folder, reports)
+        training.train(
+            parameters, {"train": [training.Row(*pair) for pair in PAIRS], "validation": []}, base, folder, reports
+        )
     return seen[0], log
 
 
@@ -82,10 +92,10 @@ def test_the_loss_counts_the_rewrite_and_the_end_and_nothing_else(base, tmp_path
 
 def test_a_chat_template_is_put_around_the_prompt_as_generation_does(chat_base, tmp_path, monkeypatch):
     trainer, _ = trainer_for(chat_base, tmp_path / "run", monkeypatch, max_length=400)
-    tokenizer = qlora.load_tokenizer(chat_base)
+    tokenizer = loading.load_tokenizer(chat_base)
     for (text, rewrite), row in zip(PAIRS, trainer.train_dataset, strict=True):
         before, counted = parts(trainer, row)
-        assert before == qlora.prompt_text(tokenizer, render(DEFAULT_TEMPLATE, text))
+        assert before == loading.prompt_text(tokenizer, render(DEFAULT_TEMPLATE, text))
         assert counted == f"{rewrite}<|end|>\n"
 
 
@@ -115,12 +125,12 @@ def test_target_modules_limit_where_the_adapter_is(base, tmp_path, monkeypatch):
 
 
 def test_target_modules_that_the_base_does_not_have_are_named(base, tmp_path, monkeypatch):
-    with pytest.raises(qlora.TrainingError, match="no layers named nothing_like_it"):
+    with pytest.raises(loading.TrainingError, match="no layers named nothing_like_it"):
         trainer_for(base, tmp_path / "run", monkeypatch, target_modules="nothing_like_it")
 
 
 def test_a_maximum_length_beyond_the_base_is_refused(base, tmp_path, monkeypatch):
-    with pytest.raises(qlora.TrainingError, match="reads 2048 tokens at most"):
+    with pytest.raises(loading.TrainingError, match="reads 2048 tokens at most"):
         trainer_for(base, tmp_path / "run", monkeypatch, max_length=4096)
 
 
@@ -129,22 +139,22 @@ def test_a_tokenizer_without_an_end_is_refused(base, tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     tokenizer.eos_token = None
     tokenizer.save_pretrained(folder)
-    with pytest.raises(qlora.TrainingError, match="no end token"):
-        qlora.load_tokenizer(folder)
+    with pytest.raises(loading.TrainingError, match="no end token"):
+        loading.load_tokenizer(folder)
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path):
     for attempt, step in ((1, 10), (1, 20), (2, 30)):
         folder = tmp_path / f"attempt-{attempt}" / f"checkpoint-{step}"
         folder.mkdir(parents=True)
-        (folder / qlora.COMPLETE).write_text(json.dumps({"step": step}))
+        (folder / checkpoints.COMPLETE).write_text(json.dumps({"step": step}))
     attempts = sorted(tmp_path.iterdir())
-    assert qlora.last_checkpoint(attempts) == (tmp_path / "attempt-2" / "checkpoint-30", 30)
-    (tmp_path / "attempt-2" / "checkpoint-30" / qlora.COMPLETE).write_text("")  # cut off as it was written
-    assert qlora.last_checkpoint(attempts) == (tmp_path / "attempt-1" / "checkpoint-20", 20)
-    (tmp_path / "attempt-1" / "checkpoint-20" / qlora.COMPLETE).unlink()
-    assert qlora.last_checkpoint(attempts) == (tmp_path / "attempt-1" / "checkpoint-10", 10)
-    assert qlora.last_checkpoint([tmp_path / "attempt-9"]) is None
+    assert checkpoints.last_checkpoint(attempts) == (tmp_path / "attempt-2" / "checkpoint-30", 30)
+    (tmp_path / "attempt-2" / "checkpoint-30" / checkpoints.COMPLETE).write_text("")  # cut off as it was written
+    assert checkpoints.last_checkpoint(attempts) == (tmp_path / "attempt-1" / "checkpoint-20", 20)
+    (tmp_path / "attempt-1" / "checkpoint-20" / checkpoints.COMPLETE).unlink()
+    assert checkpoints.last_checkpoint(attempts) == (tmp_path / "attempt-1" / "checkpoint-10", 10)
+    assert checkpoints.last_checkpoint([tmp_path / "attempt-9"]) is None
 
 
 def test_a_long_call_is_left_behind_when_someone_cancels():
