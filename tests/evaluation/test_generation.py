@@ -17,7 +17,7 @@ from tests.evaluation.factories import OutputFactory, SystemFactory
 from tests.factories import MembershipFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training import datasets, runner, runs
-from training.models import DatasetRow, Run
+from training.models import Run
 from training.parameters import PRESETS
 
 HTMX = {"HTTP_HX_REQUEST": "true"}
@@ -147,14 +147,9 @@ def test_what_decides_outputs_is_frozen_once_there_are_any(dataset):
             System.objects.filter(pk=system.pk).update(**{name: value})
 
 
-def test_all_splits_and_preferences_are_generated_for_once_an_item(dataset):
+def test_a_system_generates_for_all_splits_at_once(dataset):
     system = base_system(dataset)
     assert systems.generate(system, dataset, dataset.created_by, "all").total == dataset.size
-    row = dataset.rows.first()
-    kind = {"dataset": dataset, "split": "test", "external_id": "x", "text": "x", "rewrite": "y"}
-    before = systems.rows_of(dataset, "all").count()
-    DatasetRow.objects.create(item=row.item, position=10_000, **kind)
-    assert systems.rows_of(dataset, "all").count() == before
 
 
 @pytest.mark.slow
