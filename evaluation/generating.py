@@ -101,7 +101,7 @@ def spec_for(system: System, dataset: Dataset | None) -> "GenerationSpec":
         dataset: whose texts a scratch model is made of, where it comes to that.
     Raises:
         training.base_models.BaseModelError: the base model cannot be found.
-        JobError: the run's stored model is gone.
+        JobError: what the run trained is not to be had.
     """
     from training import base_models
     from training.engine.generation import GenerationSpec
@@ -135,16 +135,13 @@ def spec_for(system: System, dataset: Dataset | None) -> "GenerationSpec":
 
 
 def _trained(system: System) -> dict[str, Any]:
-    """What the run trained, and how it is loaded."""
-    run, weights = system.run, system.settings.get("weights", "adapter")
-    if weights != "stored":
-        return {"adapter": run.adapter, "weights": weights}
-    merged = run.folder / "merged"
-    if not (merged / "config.json").is_file():
-        raise JobError(
-            "The merged model of this system's run is gone. Make a system that folds in the adapter instead."
-        )
-    return {"adapter": merged}
+    """What the run trained, on this machine, and how it is loaded. Raises JobError where it is not to be had."""
+    from training import artifacts
+
+    weights = system.settings.get("weights", "adapter")
+    if weights == "stored":
+        return {"adapter": artifacts.fetch(system.run, "merged")}
+    return {"adapter": artifacts.fetch(system.run), "weights": weights}
 
 
 def _base(system: System, dataset: Dataset | None):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
@@ -41,7 +42,7 @@ from tests.factories import (
     UserFactory,
 )
 from tests.training.factories import RecipeFactory, make_dataset, make_run
-from training.models import RunMetric
+from training.models import Publication, RunMetric
 
 pytestmark = pytest.mark.django_db
 
@@ -168,6 +169,7 @@ PAGES: dict[str, Rule] = {
     "training:freeze": page({TRAINER}, "project"),
     "training:new-recipe": page({TRAINER}, "project"),
     "training:new-run": page({TRAINER}, "project"),
+    "training:compare": page(READERS, "project"),
     "training:dataset": page(READERS, "dataset"),
     "training:dataset-file": page(READERS, "dataset", file_format="alpaca"),
     "training:dataset-delete": page({TRAINER}, "dataset"),
@@ -177,6 +179,11 @@ PAGES: dict[str, Rule] = {
     "training:run-figure": page(READERS, "run"),
     "training:run-log": page(READERS, "run"),
     "training:run-adapter": page(READERS, "run"),
+    "training:run-merged": page(READERS, "run"),
+    "training:run-card": page(READERS, "run"),
+    "training:run-publish": page({TRAINER}, "run"),
+    "training:publication-progress": page(READERS, "publication"),
+    "training:publication-cancel": page({TRAINER}, "publication"),
     "training:run-cancel": page({TRAINER}, "run"),
     "training:run-delete": page({TRAINER}, "run"),
     "evaluation:systems": page(READERS, "project"),
@@ -364,6 +371,16 @@ API: dict[str, Rule] = {
     "POST run-cancel": api({TRAINER}, "run"),
     "GET run-log": api(READERS, "run"),
     "GET run-metrics": api(READERS, "run"),
+    "GET run-samples": api(READERS, "run"),
+    "GET run-compare": api(EVERYBODY),
+    "GET run-merged": api(READERS, "run"),
+    "GET run-card": api(READERS, "run"),
+    "GET publication-list": api(EVERYBODY),
+    "POST publication-list": api(
+        {TRAINER}, body=lambda world: {"run": world["run"].pk, "place": "folder", "target": "mine"}
+    ),
+    "GET publication-detail": api(READERS, "publication"),
+    "POST publication-cancel": api({TRAINER}, "publication"),
     "GET system-list": api(EVERYBODY),
     "POST system-list": api({TRAINER}, body=with_project(name="x", kind="base", prompt_template="Fix: {text}")),
     "GET system-detail": api(READERS, "system"),
@@ -490,12 +507,18 @@ def world(settings, tmp_path):
     PairFactory.create_batch(4, project=project)
     made["dataset"] = make_dataset(project=project)
     made["recipe"] = RecipeFactory(project=project)
-    run = make_run(dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True)
+    run = make_run(
+        dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True, has_merged=True
+    )
     RunMetric.objects.create(run=run, kind="train", step=1, epoch=1, loss=1)
     run.adapter.mkdir(parents=True)
     (run.adapter / "adapter_config.json").write_text("{}")
+    (run.adapter / "README.md").write_text("# Card")
+    (run.folder / "merged").mkdir()
+    (run.folder / "merged" / "config.json").write_text("{}")
     run.log_file.write_text("log")
     made["run"] = run
+    made["publication"] = Publication.objects.create(run=run, run_name=run.name, target="/nowhere/x", **job)
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()
@@ -534,6 +557,13 @@ def address(rule: Rule, name: str, parameters: list[str], world) -> str:
             value = target.token if parameter == "token" else target.pk
         values[parameter] = value
     return reverse(name, kwargs=values)
+
+
+def stay_signed_in(client: Client, user) -> None:
+    """Sign in again where the last request signed out; signing in for every request costs more than most requests."""
+    cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
+    if cookie is None or not cookie.value:
+        client.force_login(user)
 
 
 def outcome(client: Client, method: str, url: str, body: dict, is_api: bool) -> str:
@@ -582,7 +612,7 @@ def test_everybody_gets_exactly_what_their_role_opens(world):
         for key, name, method, parameters in routes():
             rule = rule_for(key, method)
             if person:
-                client.force_login(world["people"][person])
+                stay_signed_in(client, world["people"][person])
             body = rule.body(world) if rule.body and method != "get" else {}
             url = address(rule, name, parameters, world)
             got = outcome(client, method, url, body, key in API)
@@ -608,7 +638,7 @@ def test_an_administrator_opens_everything_that_a_lead_or_trainer_opens(world):
         rule = rule_for(key, method)
         if rule.who == PUBLIC or not rule.who & READERS:
             continue
-        client.force_login(administrator)
+        stay_signed_in(client, administrator)
         body = rule.body(world) if rule.body and method != "get" else {}
         got = outcome(client, method, address(rule, name, parameters, world), body, key in API)
         if got not in (OPEN, NO_SUCH_METHOD):
