@@ -16,7 +16,7 @@ from pathlib import Path
 from django.conf import settings
 
 SCRATCH = "scratch-model/"
-SCRATCH_FORMAT = 1  # raise it when the recipe of the scratch model below changes
+SCRATCH_FORMAT = 2  # raise it when the recipe of the scratch model below changes
 SCRATCH_TEXTS = 5_000
 HUB_SECONDS = 5.0
 
@@ -209,11 +209,12 @@ def scratch(texts: Iterable[str]) -> Base:
 
 
 def _build_scratch(folder: Path, texts: list[str]) -> None:
-    import torch
+    """Write the model's files without torch, so that a process that only supervises a training stays small."""
+    import numpy as np
+    from safetensors.numpy import save_file
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    end, pad = "<|end|>", "<|pad|>"
+    end, pad, length = "<|end|>", "<|pad|>", 2_048
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -224,29 +225,44 @@ def _build_scratch(folder: Path, texts: list[str]) -> None:
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        eos_token=end,
-        pad_token=pad,
-        model_max_length=2_048,
-        clean_up_tokenization_spaces=False,
-    )
-    tokenizer.save_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=64,
-                intermediate_size=128,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=4,
-                max_position_embeddings=2_048,
-                bos_token_id=None,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-                tie_word_embeddings=False,
-            )
-        )
-    model.save_pretrained(folder)
+    bpe.save(str(folder / "tokenizer.json"))
+    tokenizer = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": end,
+        "pad_token": pad,
+        "model_max_length": length,
+        "clean_up_tokenization_spaces": False,
+    }
+    vocabulary, width, inner, layers = bpe.get_vocab_size(), 64, 128, 2
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "dtype": "float32",
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": length,
+        "bos_token_id": None,
+        "eos_token_id": bpe.token_to_id(end),
+        "pad_token_id": bpe.token_to_id(pad),
+        "tie_word_embeddings": False,
+    }
+    for name, content in (("tokenizer_config.json", tokenizer), ("config.json", config)):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    square, up, down = (width, width), (inner, width), (width, inner)
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, width)}
+    for layer in range(layers):
+        parts = {f"self_attn.{name}_proj": square for name in "qkvo"}
+        parts |= {"mlp.gate_proj": up, "mlp.up_proj": up, "mlp.down_proj": down}
+        parts |= {"input_layernorm": (width,), "post_attention_layernorm": (width,)}
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in parts.items()}
+    shapes |= {"model.norm.weight": (width,), "lm_head.weight": (vocabulary, width)}
+    random = np.random.default_rng(0)
+    weights = {
+        name: random.normal(0.0, 0.02, shape).astype(np.float32) if len(shape) > 1 else np.ones(shape, np.float32)
+        for name, shape in shapes.items()
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -19,7 +19,7 @@ import torch
 import transformers
 import trl
 
-from training.engine.checkpoints import COMPLETE
+from training.engine import checkpoints
 from training.engine.loading import (
     TrainingError,
     chat,
@@ -340,5 +340,9 @@ class _Watch(transformers.TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (checkpoint / COMPLETE).write_text(json.dumps({"step": state.global_step}))
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # each process stores the state of its own random numbers
+        if not state.is_world_process_zero:
+            return
+        checkpoints.mark_complete(checkpoint, state.global_step)
         self.reports.log(f"Checkpoint at step {state.global_step}.")
