@@ -255,7 +255,7 @@ def _build_scratch(folder: Path, texts: list[str]) -> None:
     square, up, down = (width, width), (inner, width), (width, inner)
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, width)}
     for layer in range(layers):
-        parts = {f"self_attn.{name}_proj": square for name in "qkvo"}
+        parts: dict[str, tuple[int, ...]] = {f"self_attn.{name}_proj": square for name in "qkvo"}
         parts |= {"mlp.gate_proj": up, "mlp.up_proj": up, "mlp.down_proj": down}
         parts |= {"input_layernorm": (width,), "post_attention_layernorm": (width,)}
         shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in parts.items()}
