@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
+
+from training import artifacts
 
 SCRATCH = "scratch-model/"
 SCRATCH_FORMAT = 2  # raise it when the recipe of the scratch model below changes
@@ -43,17 +46,22 @@ class Base:
     instead_of: str = ""
 
 
-def resolve(base_model: str, texts: Callable[[], Iterable[str]]) -> Base:
+def resolve(base_model: str, texts: Callable[[], Iterable[str]], encoder_decoder: bool = False) -> Base:
     """The base model a recipe names; for "" the BASE_MODEL setting, or the scratch model where that cannot be loaded.
 
     Args:
         base_model: hub id, folder, or "".
         texts: gives the texts that the scratch model's tokenizer is trained on, if it comes to that.
+        encoder_decoder: whether the recipe's method needs one; the BASE_MODEL setting names a causal model.
     Raises:
         BaseModelError: a model that was named cannot be loaded.
     """
     if base_model:
         return locate(base_model)
+    if encoder_decoder:
+        return dataclasses.replace(
+            scratch(texts(), encoder_decoder=True), instead_of="it is no encoder-decoder, which seq2seq needs."
+        )
     try:
         return locate(settings.BASE_MODEL)
     except BaseModelError as error:
@@ -70,7 +78,7 @@ def locate(name: str, revision: str = "") -> Base:
     """
     if name.startswith(SCRATCH):
         folder = settings.ARTIFACT_ROOT / "scratch" / Path(name).name
-        if not folder.is_dir():
+        if not folder.is_dir() and not artifacts.fetch_scratch(folder):
             raise BaseModelError(f"The scratch model {name} is not in the artifact folder of this worker.")
         return Base(name, Path(name).name, folder, is_scratch=True)
     if name.startswith(("/", "~", ".")):
@@ -183,38 +191,40 @@ def _check_config(name: str, folder: Path) -> None:
         raise BaseModelError(f"The base model {name} is already quantised: give the original weights.")
 
 
-def scratch(texts: Iterable[str]) -> Base:
-    """A tiny random Llama with a tokenizer trained on the texts; the same texts give the same model, byte for byte.
+def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
+    """A tiny random Llama, or T5, with a tokenizer trained on the texts; the same texts give the same model byte for
+    byte.
 
     It proves the pipeline, not the method. Two workers may build it at once: the first to finish wins.
     """
     chosen = list(islice(texts, SCRATCH_TEXTS))
-    digest = hashlib.sha256(f"{SCRATCH_FORMAT}\n".encode())
+    digest = hashlib.sha256(f"{SCRATCH_FORMAT}{' encoder-decoder' if encoder_decoder else ''}\n".encode())
     for text in chosen:
         digest.update(hashlib.sha256(text.encode()).digest())
     key = digest.hexdigest()[:16]
     folder = settings.ARTIFACT_ROOT / "scratch" / key
-    if not folder.is_dir():
+    if not folder.is_dir() and not artifacts.fetch_scratch(folder):
         half = folder.with_name(f".{key}-{uuid.uuid4().hex}")
         half.mkdir(parents=True)
         try:
-            _build_scratch(half, chosen)
+            _build_scratch(half, chosen, encoder_decoder)
             half.rename(folder)
         except OSError:
             if not folder.is_dir():  # not merely slower than another worker
                 raise
         finally:
             shutil.rmtree(half, ignore_errors=True)
+    artifacts.put_scratch(folder)
     return Base(f"{SCRATCH}{key}", key, folder, is_scratch=True)
 
 
-def _build_scratch(folder: Path, texts: list[str]) -> None:
+def _build_scratch(folder: Path, texts: list[str], encoder_decoder: bool) -> None:
     """Write the model's files without torch, so that a process that only supervises a training stays small."""
     import numpy as np
     from safetensors.numpy import save_file
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    end, pad, length = "<|end|>", "<|pad|>", 2_048
+    end, pad = "<|end|>", "<|pad|>"
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -230,39 +240,91 @@ def _build_scratch(folder: Path, texts: list[str]) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": end,
         "pad_token": pad,
-        "model_max_length": length,
+        "model_max_length": 2_048,
         "clean_up_tokenization_spaces": False,
     }
-    vocabulary, width, inner, layers = bpe.get_vocab_size(), 64, 128, 2
+    vocabulary = bpe.get_vocab_size()
+    config, weights = (_tiny_t5 if encoder_decoder else _tiny_llama)(vocabulary)
+    config |= {
+        "dtype": "float32",
+        "vocab_size": vocabulary,
+        "eos_token_id": bpe.token_to_id(end),
+        "pad_token_id": bpe.token_to_id(pad),
+    }
+    if encoder_decoder:
+        config["decoder_start_token_id"] = config["pad_token_id"]
+    for name, content in (("tokenizer_config.json", tokenizer), ("config.json", config)):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    random = np.random.default_rng(0)
+    arrays = {
+        name: random.normal(0.0, spread, shape).astype(np.float32) if spread else np.ones(shape, np.float32)
+        for name, (shape, spread) in weights.items()
+    }
+    save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+# Name of a weight -> shape, and the standard deviation it is drawn with; 0 for a norm's scale, which starts at 1.
+Weights = dict[str, tuple[tuple[int, ...], float]]
+
+
+def _tiny_llama(vocabulary: int) -> tuple[dict[str, Any], Weights]:
+    """config.json and the weights of a Llama with two layers, drawn as transformers draws them."""
+    width, inner, layers, spread = 64, 128, 2, 0.02
+    weights: Weights = {"model.embed_tokens.weight": ((vocabulary, width), spread)}
+    for layer in range(layers):
+        parts: Weights = {f"self_attn.{name}_proj": ((width, width), spread) for name in "qkvo"}
+        parts |= {f"mlp.{name}_proj": ((inner, width), spread) for name in ("gate", "up")}
+        parts |= {"mlp.down_proj": ((width, inner), spread)}
+        parts |= dict.fromkeys(("input_layernorm", "post_attention_layernorm"), ((width,), 0.0))
+        weights |= {f"model.layers.{layer}.{name}.weight": part for name, part in parts.items()}
+    weights |= {"model.norm.weight": ((width,), 0.0), "lm_head.weight": ((vocabulary, width), spread)}
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "dtype": "float32",
-        "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": inner,
         "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
-        "max_position_embeddings": length,
+        "max_position_embeddings": 2_048,
         "bos_token_id": None,
-        "eos_token_id": bpe.token_to_id(end),
-        "pad_token_id": bpe.token_to_id(pad),
         "tie_word_embeddings": False,
     }
-    for name, content in (("tokenizer_config.json", tokenizer), ("config.json", config)):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
-    square, up, down = (width, width), (inner, width), (width, inner)
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, width)}
-    for layer in range(layers):
-        parts: dict[str, tuple[int, ...]] = {f"self_attn.{name}_proj": square for name in "qkvo"}
-        parts |= {"mlp.gate_proj": up, "mlp.up_proj": up, "mlp.down_proj": down}
-        parts |= {"input_layernorm": (width,), "post_attention_layernorm": (width,)}
-        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in parts.items()}
-    shapes |= {"model.norm.weight": (width,), "lm_head.weight": (vocabulary, width)}
-    random = np.random.default_rng(0)
-    weights = {
-        name: random.normal(0.0, 0.02, shape).astype(np.float32) if len(shape) > 1 else np.ones(shape, np.float32)
-        for name, shape in shapes.items()
+    return config, weights
+
+
+def _tiny_t5(vocabulary: int) -> tuple[dict[str, Any], Weights]:
+    """config.json and the weights of a T5 (version 1.1) with two layers a side, drawn as transformers draws them."""
+    width, head, heads, inner, layers = 64, 16, 4, 128, 2
+    attention: Weights = {"q": ((heads * head, width), (width * head) ** -0.5)}
+    attention |= dict.fromkeys("kv", ((heads * head, width), width ** (-0.5)))
+    attention |= {"o": ((width, heads * head), (heads * head) ** -0.5)}
+    dense: Weights = dict.fromkeys(("wi_0", "wi_1"), ((inner, width), width ** (-0.5)))
+    dense |= {"wo": ((width, inner), inner**-0.5)}
+    sides = {
+        "encoder": {"SelfAttention": attention, "DenseReluDense": dense},
+        "decoder": {"SelfAttention": attention, "EncDecAttention": attention, "DenseReluDense": dense},
     }
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    weights: Weights = {"shared.weight": ((vocabulary, width), 1.0)}
+    for side, parts in sides.items():
+        for layer in range(layers):
+            for place, (name, part) in enumerate(parts.items()):
+                start = f"{side}.block.{layer}.layer.{place}"
+                weights |= {f"{start}.{name}.{matrix}.weight": drawn for matrix, drawn in part.items()}
+                weights[f"{start}.layer_norm.weight"] = ((width,), 0.0)
+        bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        weights |= {bias: ((32, heads), width**-0.5), f"{side}.final_layer_norm.weight": ((width,), 0.0)}
+    config = {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "d_model": width,
+        "d_kv": head,
+        "d_ff": inner,
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "num_heads": heads,
+        "feed_forward_proj": "gated-gelu",
+        "is_encoder_decoder": True,
+        "tie_word_embeddings": True,
+    }
+    return config, weights

@@ -223,7 +223,11 @@ def _resolved(run: Run, record: "_Record") -> base_models.Base:
         base = base_models.locate(run.base_model, run.base_revision)
     else:
         prompt = parameters.prompt_template
-        base = base_models.resolve(parameters.base_model, lambda: scratch_texts(run.dataset, prompt))
+        base = base_models.resolve(
+            parameters.base_model,
+            lambda: scratch_texts(run.dataset, prompt),
+            encoder_decoder=parameters.method == "seq2seq",
+        )
     run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
     run.parameters |= {
         "base_model": base.name, "base_revision": base.revision, "is_scratch": base.is_scratch,

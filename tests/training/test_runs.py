@@ -221,6 +221,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_so(tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_learning_rate_that_blows_the_model_up_stops_the_run_and_says_so():
+    dataset = make_dataset()
+    run = perform(make_run(dataset=dataset, recipe=quick(dataset, learning_rate=1e3, max_steps=20)))
+    assert run.status == JobStatus.FAILED
+    assert run.done < 20
+    assert "Try a lower learning rate" in run.error
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_pair_longer_than_the_maximum_length_is_left_out_and_the_log_says_so():
     dataset = make_dataset()
     run = perform(make_run(dataset=dataset, recipe=quick(dataset, max_length=16)))

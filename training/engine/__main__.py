@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from training.engine.line import Line, read_spec
+from training.engine.reports import Reports
 from training.parameters import RunParameters
 
 
@@ -50,7 +51,7 @@ def _train(folder: Path, spec: dict, line: Line, rank: int) -> None:
         rows,
         Path(spec["base_folder"]),
         folder,
-        _reports(line) if rank == 0 else _silence(),
+        _reports(line),
         Path(spec["resume_from"]) if spec["resume_from"] else None,
     )
     if rank == 0:
@@ -59,28 +60,14 @@ def _train(folder: Path, spec: dict, line: Line, rank: int) -> None:
         line.tell("bye")
 
 
-def _reports(line: Line):
-    from training.engine.trainer import Reports
-
+def _reports(line: Line) -> Reports:
+    """Of several processes `trainer.train` lets only the first one tell."""
     return Reports(
         tick=lambda: None,  # cancelling ends the process
         step=lambda step, total, epoch, left: line.tell("step", step=step, total=total, epoch=epoch, seconds_left=left),
         metric=lambda metric: line.tell("metric", metric=asdict(metric)),
         samples=lambda samples: line.tell("samples", samples=[asdict(sample) for sample in samples]),
         log=lambda words: line.tell("log", line=words),
-    )
-
-
-def _silence():
-    """What the processes beside the first report: nothing, so that each figure is told once."""
-    from training.engine.trainer import Reports
-
-    return Reports(
-        tick=lambda: None,
-        step=lambda *values: None,
-        metric=lambda metric: None,
-        samples=lambda samples: None,
-        log=lambda words: None,
     )
 
 

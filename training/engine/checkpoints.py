@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 COMPLETE = "complete.json"  # written last: a checkpoint without it is half-written
 
 
-def mark_complete(checkpoint: Path, step: int) -> None:
-    """Say that every file of the checkpoint is on the disk, and what each holds."""
+def mark_complete(checkpoint: Path, step: int, **about: Any) -> None:
+    """Say that every file of the checkpoint is on the disk, and what each holds; `about` is kept with that."""
     files = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != COMPLETE:
@@ -20,7 +21,7 @@ def mark_complete(checkpoint: Path, step: int) -> None:
     for folder in {checkpoint, *(path.parent for path in checkpoint.rglob("*"))}:
         _sync(folder)
     half = checkpoint / f".{COMPLETE}"
-    half.write_text(json.dumps({"step": step, "files": files}))
+    half.write_text(json.dumps({**about, "step": step, "files": files}))
     _sync(half)
     half.rename(checkpoint / COMPLETE)
     _sync(checkpoint)
