@@ -145,7 +145,7 @@ def test_a_run_is_cancelled_in_the_middle_of_a_download(monkeypatch):
 
     left = threading.Event()
 
-    def endless(*args):
+    def endless(*args, **options):
         Run.objects.get(pk=run.pk).request_cancel()
         connection.close()
         left.wait(60)
