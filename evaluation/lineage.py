@@ -29,6 +29,7 @@ class Step:
 class Lineage:
     """Where an output came from. What does not apply, or is not known, is None or empty.
 
+    prompt: what the output was generated with; of older systems, what its run was trained with.
     seen: how the model had met this text before: train, validation, test or absent (of its run's dataset), example (its
     prompt shows it with a rewrite), unknown (outputs made elsewhere, or a model that was not trained here).
     same_text: the row is not of this item but of another one with the same text.
@@ -91,7 +92,7 @@ def outputs_shown_to(user) -> "QuerySet[Output]":
     hidden = System.objects.all().hidden_from(user)
     return Output.objects.exclude(system__in=hidden.values("pk")).select_related(
         "project", "item", "system__created_by", "system__run__created_by", "system__run__dataset__created_by",
-        "system__run__recipe__created_by", "system__run__recipe__prompt",
+        "system__run__recipe__created_by", "system__run__recipe__prompt", "system__prompt", "system__endpoint",
     )  # fmt: skip
 
 
@@ -99,20 +100,19 @@ def of(output: Output) -> Lineage:
     """Follow an output of `outputs_shown_to` back. At most five queries, whatever the size of the dataset."""
     system = output.system
     run = system.run
+    shown = shown_in(system.examples, output)
     if run is None or system.kind != SystemKind.RUN:
-        prompt = getattr(system, "prompt", None)
-        return Lineage(output=output, run=run, prompt=prompt, seen=EXAMPLE if shows(prompt, output) else UNKNOWN)
-    recipe = run.recipe
-    prompt = recipe.prompt if recipe else None
+        return Lineage(output=output, run=run, prompt=system.prompt, seen=EXAMPLE if shown else UNKNOWN)
     row, same_text = find(run.dataset, output)
     seen = row.split if row else ABSENT
-    if seen != Split.TRAIN and shown_in(run.parameters.get("examples"), output):
+    if seen != Split.TRAIN and (shown or shown_in(run.parameters.get("examples"), output)):
         seen = EXAMPLE
+    recipe = run.recipe
     return Lineage(
         output=output,
         run=run,
         recipe=recipe,
-        prompt=prompt,
+        prompt=system.prompt or (recipe.prompt if recipe else None),
         dataset=run.dataset,
         withdrawn=lineage.withdrawn_by_split(run.dataset),
         seen=seen,
@@ -121,10 +121,6 @@ def of(output: Output) -> Lineage:
         annotations=annotations_of(row, run.dataset) if row else (),
         approved_by=approved_by(row.pair, run.dataset) if row and row.pair else None,
     )
-
-
-def shows(prompt: PromptVersion | None, output: Output) -> bool:
-    return prompt is not None and shown_in(prompt.examples, output)
 
 
 def shown_in(examples: Iterable[Sequence[str]] | None, output: Output) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
@@ -28,10 +29,18 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import reports, studies
-from evaluation.models import Generation, OutputImport, Report
+from evaluation import reports, studies, systems, tries
+from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything
-from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, SuggestionFactory, UserFactory
+from tests.factories import (
+    EndpointFactory,
+    ItemFactory,
+    MembershipFactory,
+    PairFactory,
+    ProjectFactory,
+    SuggestionFactory,
+    UserFactory,
+)
 from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training.models import Publication, RunMetric
 
@@ -187,6 +196,12 @@ PAGES: dict[str, Rule] = {
     "evaluation:system-new": page({TRAINER}, "project"),
     "evaluation:system": page(READERS, "system"),
     "evaluation:generate": page({TRAINER}, "system"),
+    "evaluation:system-limits": page({TRAINER}, "endpoint-system"),
+    "evaluation:generation-failures": page(READERS, "generation"),
+    "evaluation:tries": page(READERS, "project"),
+    "evaluation:try": page({LEAD}, "try"),  # the lead's own
+    "evaluation:try-cancel": page({LEAD}, "try"),
+    "evaluation:try-output": page({LEAD}, "try-output"),
     "evaluation:generation-progress": page(READERS, "generation"),
     "evaluation:generation-cancel": page({TRAINER}, "generation"),
     "evaluation:output-import": page(READERS, "output-import"),
@@ -376,12 +391,21 @@ API: dict[str, Rule] = {
     "GET system-list": api(EVERYBODY),
     "POST system-list": api({TRAINER}, body=with_project(name="x", kind="base", prompt_template="Fix: {text}")),
     "GET system-detail": api(READERS, "system"),
+    "PATCH system-detail": api({TRAINER}, "system"),
+    "GET system-spent": api(READERS, "system"),
+    "GET try-list": api(EVERYBODY),
+    "POST try-list": api(
+        READERS, body=lambda world: with_project(text="x", systems=[world["endpoint-system"].pk])(world)
+    ),
+    "GET try-detail": api({LEAD}, "try"),
+    "POST try-cancel": api({LEAD}, "try"),
     "GET generation-list": api(EVERYBODY),
     "POST generation-list": api(
         {TRAINER}, body=lambda world: {"system": world["system"].pk, "dataset": world["dataset"].pk}
     ),
     "GET generation-detail": api(READERS, "generation"),
     "POST generation-cancel": api({TRAINER}, "generation"),
+    "GET generation-failures": api(READERS, "generation"),
     "GET output-list": api(EVERYBODY),
     "GET output-detail": api(READERS, "output"),
     "GET output-lineage": api(READERS, "output"),
@@ -516,6 +540,16 @@ def world(settings, tmp_path):
     made["system"] = made["draft-study"].systems.first()
     made["output"] = made["system"].outputs.first()
     made["generation"] = Generation.objects.create(system=made["system"], dataset=made["dataset"], **job)
+    endpoint = EndpointFactory()
+    made["endpoint-system"] = systems.create(
+        project, people[TRAINER], kind="endpoint", name="asked", endpoint=endpoint, budget=1
+    )
+    FailedOutput.objects.create(
+        project=project, generation=made["generation"], system=made["system"], item=made["item"], reason="Empty."
+    )
+    made["try"] = tries.start(project, people[LEAD], text="They are lazy.", chosen=[made["endpoint-system"]])
+    made["try-output"] = made["try"].outputs.get()
+    TryOutput.objects.update(status=JobStatus.FINISHED, text="They rest.", tokens=3, seconds=1.5)
     made["output-import"] = OutputImport.objects.create(file=file, file_name="outputs.csv", **job)
     return made
 
@@ -531,6 +565,13 @@ def address(rule: Rule, name: str, parameters: list[str], world) -> str:
             value = target.token if parameter == "token" else target.pk
         values[parameter] = value
     return reverse(name, kwargs=values)
+
+
+def stay_signed_in(client: Client, user) -> None:
+    """Sign in again where the last request signed out; signing in for every request costs more than most requests."""
+    cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
+    if cookie is None or not cookie.value:
+        client.force_login(user)
 
 
 def outcome(client: Client, method: str, url: str, body: dict, is_api: bool) -> str:
@@ -579,7 +620,7 @@ def test_everybody_gets_exactly_what_their_role_opens(world):
         for key, name, method, parameters in routes():
             rule = rule_for(key, method)
             if person:
-                client.force_login(world["people"][person])
+                stay_signed_in(client, world["people"][person])
             body = rule.body(world) if rule.body and method != "get" else {}
             url = address(rule, name, parameters, world)
             got = outcome(client, method, url, body, key in API)
@@ -605,7 +646,7 @@ def test_an_administrator_opens_everything_that_a_lead_or_trainer_opens(world):
         rule = rule_for(key, method)
         if rule.who == PUBLIC or not rule.who & READERS:
             continue
-        client.force_login(administrator)
+        stay_signed_in(client, administrator)
         body = rule.body(world) if rule.body and method != "get" else {}
         got = outcome(client, method, address(rule, name, parameters, world), body, key in API)
         if got not in (OPEN, NO_SUCH_METHOD):
