@@ -8,8 +8,9 @@ from django.urls import reverse
 from annotation import batches, jobs, pairs
 from annotation.jobs import JobStatus
 from annotation.models import Batch, Pair, PairStatus, Role
+from evaluation import studies
 from evaluation.models import StudyMembership
-from tests.evaluation.factories import SystemFactory, make_study, running_study
+from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, running_study
 from tests.factories import MembershipFactory, PairFactory, ProjectFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training import lineage, runs
@@ -164,14 +165,14 @@ def test_what_came_of_a_run_is_named_systems_and_publications(project, dataset, 
 def test_systems_that_a_person_rates_blind_are_not_named_to_them(client, project, dataset, lead, trainer):
     run = make_run(dataset=dataset, **DONE)
     study = make_study(project=project, lead=lead, reviewers=[trainer])
-    system = study.systems.first()
-    type(system).objects.filter(pk=system.pk).update(kind="run", run=run, name="The blinded one")
+    system = SystemFactory(project=project, kind="run", run=run, name="The blinded one")
+    for output in study.reference.outputs.all():
+        OutputFactory(system=system, item=output.item)
+    study.systems.add(system)
     pair = pair_in(dataset)
     url, api = reverse("training:pair-uses", args=[pair.pk]), f"/api/pairs/{pair.pk}/uses/"
     client.force_login(trainer)
     assert "The blinded one" in client.get(url).content.decode()  # the study has not begun
-    from evaluation import studies
-
     studies.start(study)
     for address in (url, api):
         assert "The blinded one" not in client.get(address).content.decode()
