@@ -2,6 +2,7 @@
 or torch, so that the web server can check a recipe without loading anything.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,8 @@ LLAMA_LIKE = {
 T5_LIKE = {"t5", "mt5", "umt5", "longt5"}
 BART_LIKE = {"bart", "mbart", "pegasus", "blenderbot", "blenderbot-small", "m2m_100"}
 ENCODERS = {
-    "bert", "roberta", "xlm-roberta", "distilbert", "albert", "deberta", "deberta-v2", "electra", "modernbert", "camembert",
+    "bert", "roberta", "xlm-roberta", "distilbert", "albert", "deberta", "deberta-v2", "electra", "modernbert",
+    "camembert",
 }  # fmt: skip
 OTHER_CAUSAL = {"gpt2", "gpt_neox", "opt", "falcon", "bloom", "phi", "gpt_neo", "gptj", "stablelm", "cohere", "gpt_oss"}
 
@@ -100,10 +102,8 @@ def from_config(
     }
     read = _READERS.get(model_type)
     facts = None
-    try:
+    with contextlib.suppress(TypeError, ZeroDivisionError):  # a size is missing, so the layout cannot be followed
         facts = read(get, common) if read else _general(get, common)
-    except (TypeError, ZeroDivisionError):  # a size is missing, so the layout cannot be followed
-        pass
     if facts is None:
         facts = ModelFacts(**common)
     if weights:

@@ -8,7 +8,15 @@ from training import facts
 
 SMALL = {"vocab_size": 211, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3}
 LLAMA = SMALL | {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
-T5 = {"vocab_size": 211, "d_model": 48, "d_kv": 12, "d_ff": 96, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4}
+T5 = {
+    "vocab_size": 211,
+    "d_model": 48,
+    "d_kv": 12,
+    "d_ff": 96,
+    "num_layers": 2,
+    "num_decoder_layers": 3,
+    "num_heads": 4,
+}
 BART = {
     "vocab_size": 211, "d_model": 48, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4,
     "decoder_attention_heads": 4, "encoder_ffn_dim": 96, "decoder_ffn_dim": 80, "max_position_embeddings": 128,
