@@ -240,6 +240,11 @@ class RunParameters(Hyperparameters):
     dataset_hash: str = field()
     seed: int = field(metadata={"label": "Seed", "low": 0, "high": SEED_LIMIT})
 
+    @property
+    def in_four_bits(self) -> bool:
+        """Whether the base model is kept in 4-bit NF4, in training and in generation after it."""
+        return self.method == "qlora" or (self.method == "dpo" and self.four_bit)
+
 
 def _checked(spec: dataclasses.Field, value: Any) -> tuple[Any, str]:
     """The value in the field's type, and what is wrong with it ("" when nothing)."""

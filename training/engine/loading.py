@@ -1,6 +1,7 @@
 """Load tokenizers, base models and adapters onto this machine's device. Knows nothing of Django."""
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 
@@ -50,19 +51,40 @@ def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(folder: Path, *, dtype: torch.dtype, double_quantisation: bool) -> transformers.PreTrainedModel:
-    """The base model in 4-bit NF4, on the GPU if there is one."""
+def local_rank() -> int:
+    """Which of this machine's processes this is, as torchrun and accelerate number them; 0 for a lone one."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_encoder_decoder(folder: Path) -> bool:
+    """Whether the model in the folder reads with an encoder and writes with a decoder, as T5 and BART do."""
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        return bool(transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
+    except (ValueError, OSError, KeyError) as error:
+        raise TrainingError(f"The base model's config cannot be read: {first_line(error)}") from error
+
+
+def load_model(
+    folder: Path, *, dtype: torch.dtype, double_quantisation: bool = True, four_bit: bool = True
+) -> transformers.PreTrainedModel:
+    """A causal or encoder-decoder model, as its config says, on this process's GPU if there is one.
+
+    Args:
+        four_bit: the weights in 4-bit NF4 and the arithmetic in `dtype`; otherwise both in `dtype`.
+    """
+    kind = transformers.AutoModelForSeq2SeqLM if is_encoder_decoder(folder) else transformers.AutoModelForCausalLM
+    quantisation = transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double_quantisation,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    try:
+        model = kind.from_pretrained(
             folder,
-            quantization_config=transformers.BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=double_quantisation,
-                bnb_4bit_compute_dtype=dtype,
-            ),
+            quantization_config=quantisation if four_bit else None,
             dtype=dtype,
-            device_map={"": 0 if torch.cuda.is_available() else "cpu"},
+            device_map={"": local_rank() if torch.cuda.is_available() else "cpu"},
             use_safetensors=True,
             trust_remote_code=False,
         )
@@ -74,6 +96,29 @@ def load_model(folder: Path, *, dtype: torch.dtype, double_quantisation: bool) -
             # gradient on, and training would go on wrongly after it.
             module.support_avx512bf16_for_cpu = False
     return model
+
+
+def load_trained(
+    base_folder: Path,
+    trained: Path | None,
+    *,
+    dtype: torch.dtype,
+    four_bit: bool = True,
+    double_quantisation: bool = True,
+) -> transformers.PreTrainedModel | peft.PeftModel:
+    """What a run of any method left, ready to generate: an adapter or prefix on its base, or a whole model.
+
+    Args:
+        trained: the run's folder of trained weights, or None for the base model alone.
+        four_bit, double_quantisation: how the base was loaded in training (`RunParameters.in_four_bits`); of no
+            effect on a whole model.
+    """
+    if trained and not (trained / "adapter_config.json").is_file():
+        if not (trained / "config.json").is_file():
+            raise TrainingError("The run's folder holds neither an adapter nor a model.")
+        return load_model(trained, dtype=dtype, four_bit=False).eval()
+    model = load_model(base_folder, dtype=dtype, four_bit=four_bit, double_quantisation=double_quantisation)
+    return (load_adapter(model, trained) if trained else model).eval()
 
 
 def chat(tokenizer: transformers.PreTrainedTokenizerBase, prompt: str) -> list[dict[str, str]] | str:
@@ -90,7 +135,7 @@ def prompt_text(tokenizer: transformers.PreTrainedTokenizerBase, prompt: str) ->
 
 
 def load_adapter(model: transformers.PreTrainedModel, folder: Path) -> peft.PeftModel:
-    """The base model with a run's adapter on it."""
+    """The base model with a run's adapter or prefix on it."""
     try:
         return peft.PeftModel.from_pretrained(model, str(folder))
     except (ValueError, OSError, KeyError, RuntimeError) as error:
