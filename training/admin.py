@@ -8,7 +8,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from training import runs
+from training import recipes, runs
 from training.models import Dataset, DatasetRow, PromptVersion, Recipe, Run, RunMetric, RunSample
 from training.parameters import PRESETS
 
@@ -65,7 +65,7 @@ class DatasetAdmin(FrozenAdmin):
                     recipe = (
                         picked
                         or Recipe.objects.filter(project=dataset.project).first()
-                        or runs.create_recipe(
+                        or recipes.create_recipe(
                             project=dataset.project,
                             name=PRESETS["cpu-demo"].name,
                             user=request.user,

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from annotation import access
 from annotation.models import Role
-from training import datasets, prompts, runs, views
+from training import datasets, prompts, recipes, runs, views
 from training.models import Dataset, DatasetRow, Recipe, Run, RunMetric
 from training.parameters import PRESETS
 
@@ -134,7 +134,7 @@ class RecipeViewSet(access.ScopedAPI, mixins.ListModelMixin, mixins.RetrieveMode
         preset = PRESETS[values.pop("preset")]
         values["parameters"] = dataclasses.asdict(preset.parameters) | values["parameters"]
         values.setdefault("base_model", preset.base_model)
-        recipe = runs.create_recipe(project=project, user=request.user, **values)
+        recipe = recipes.create_recipe(project=project, user=request.user, **values)
         return Response(RecipeSerializer(recipe).data, status=201)
 
 

@@ -155,7 +155,7 @@ def report(
     findings = [
         *_model(facts, remote_code_allowed),
         *_method(facts, method, p),
-        *_lengths(facts, method, p, template, examples),
+        *lengths(facts, method, p, template, examples),
         *_settings(method, p, on_gpu),
         *_dataset(method, p, data),
         *(_capacity(facts, method, p, memory, capacity, on_gpu) if facts and memory and capacity else ()),
@@ -232,7 +232,7 @@ def _method(facts: ModelFacts | None, method: str, p: Hyperparameters) -> Iterab
         yield warning("compute_dtype", "T5 overflows in float16, and the loss is no number any more: take bfloat16.")
 
 
-def _lengths(
+def lengths(
     facts: ModelFacts | None, method: str, p: Hyperparameters, template: str, examples: Sequence[Sequence[str]]
 ) -> Iterable[Finding]:
     limit = facts.max_positions if facts else None

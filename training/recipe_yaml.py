@@ -35,7 +35,7 @@ class RecipeErrors(ValueError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A recipe that was read: what `runs.create_recipe` takes, and the names of what had to be filled in."""
+    """A recipe that was read: what `recipes.create_recipe` takes, and the names of what had to be filled in."""
 
     name: str = ""
     method: str = "qlora"
@@ -159,7 +159,7 @@ def _checked(
     examples: Any,
     prefix: str = "",
 ) -> Loaded:
-    """Types here; whether the values make sense is for `runs.create_recipe` to say."""
+    """Types here; whether the values make sense is for `recipes.create_recipe` to say."""
     method = document.get("method", "qlora")
     if method not in METHODS or not isinstance(method, str):
         errors.setdefault("method", f"Give one of {', '.join(METHODS)}, not {_shown(method)}.")

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from annotation.jobs import Cancelled, JobError, LeaseLost
+from annotation.redaction import redact
 from training import base_models
 from training.models import Dataset, MetricKind, Run, RunMetric, RunSample, Split
 from training.parameters import RunParameters
@@ -105,11 +106,14 @@ def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.B
         base = base_models.locate(run.base_model, run.base_revision)
     else:
         prompt = parameters.prompt_template
-        base = base_models.resolve(parameters.base_model, lambda: scratch_texts(run.dataset, prompt))
+        base = base_models.resolve(
+            parameters.base_model, lambda: scratch_texts(run.dataset, prompt), parameters.base_revision
+        )
     run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
     run.device, run.library_versions = loading.device(), loading.library_versions()
     run.parameters |= {
         "base_model": base.name, "base_revision": base.revision, "is_scratch": base.is_scratch,
+        "remote_code": base.remote_code,
     }  # fmt: skip
     run._mine().update(
         base_model=run.base_model,
@@ -243,7 +247,7 @@ class _Record:
 
     def log(self, line: str) -> None:
         with self.run.log_file.open("a", encoding="utf-8") as file:
-            file.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {line}\n")
+            file.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {redact(line)}\n")
 
 
 def _explain(error: Exception, run: Run) -> str:

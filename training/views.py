@@ -16,7 +16,7 @@ from annotation import access, svg
 from annotation.forms import show_errors
 from annotation.models import PairStatus, Project, Role
 from annotation.pagination import page_by_id
-from training import archives, datasets, figures, runs
+from training import archives, datasets, figures, recipes, runs
 from training.forms import DatasetForm, RecipeForm, RunForm
 from training.models import Dataset, MetricKind, Recipe, Run, Split
 from training.parameters import PRESETS
@@ -147,7 +147,7 @@ def new_recipe(request: HttpRequest, pk: int) -> HttpResponse:
         values = {name: form.cleaned_data[name] for name in ("name", "base_model", "prompt_template")}
         try:
             return redirect(
-                runs.create_recipe(project=project, user=request.user, parameters=form.hyperparameters(), **values)
+                recipes.create_recipe(project=project, user=request.user, parameters=form.hyperparameters(), **values)
             )
         except ValidationError as error:
             show_errors(form, error)

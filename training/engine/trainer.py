@@ -29,6 +29,7 @@ from training.engine.loading import (
     load_model,
     load_tokenizer,
 )
+from training.engine.trusted import trust
 from training.engine.watching import watched
 from training.parameters import RunParameters
 from training.prompts import render
@@ -106,6 +107,8 @@ def train(
         TrainingError: with a sentence for people. Whatever `reports` raises passes through.
     """
     p = parameters
+    if p.remote_code:
+        trust(base_folder)
     on_gpu = torch.cuda.is_available()
     dtype = compute_dtype(p.compute_dtype)
     datasets.disable_progress_bars()
