@@ -4,6 +4,7 @@ Weights are read from safetensors only. Code that comes with a model runs only w
 that revision (`RemoteCodeAllowance`).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -175,7 +176,7 @@ def _from_hub(name: str, revision: str) -> Base:
                 f"The hub refused to give {name} to this worker ({status}): set HF_TOKEN of the worker to a token that "
                 "is valid and may read this model."
             )
-    except Exception:  # no network, no answer in time, offline by setting: a former download will do
+    except Exception:  # noqa: S110 - no network, no answer in time, offline by setting: a former download will do
         pass
     if trouble and not COMMIT.fullmatch(revision):
         raise BaseModelError(trouble)  # of a commit that is on this machine nothing can have changed
@@ -272,10 +273,8 @@ def _code(name: str, folder: Path) -> bool:
     if "quantization_config" in config:
         raise BaseModelError(f"The base model {name} is already quantised: give the original weights.")
     maps = [config.get("auto_map")]
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         maps.append(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("auto_map"))
-    except (OSError, ValueError, AttributeError, RecursionError):
-        pass
     if "--" in json.dumps(maps):
         raise BaseModelError(
             f"The base model {name} takes code from another model, at no fixed commit. That cannot be allowed: choose "

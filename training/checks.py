@@ -155,7 +155,7 @@ def report(
     findings = [
         *_model(facts, remote_code_allowed),
         *_method(facts, method, p),
-        *lengths(facts, method, p, template, examples),
+        *_lengths(facts, method, p, template, examples),
         *_settings(method, p, on_gpu),
         *_dataset(method, p, data),
         *(_capacity(facts, method, p, memory, capacity, on_gpu) if facts and memory and capacity else ()),
@@ -232,7 +232,7 @@ def _method(facts: ModelFacts | None, method: str, p: Hyperparameters) -> Iterab
         yield warning("compute_dtype", "T5 overflows in float16, and the loss is no number any more: take bfloat16.")
 
 
-def lengths(
+def _lengths(
     facts: ModelFacts | None, method: str, p: Hyperparameters, template: str, examples: Sequence[Sequence[str]]
 ) -> Iterable[Finding]:
     limit = facts.max_positions if facts else None
@@ -247,9 +247,10 @@ def lengths(
     if template:
         prompt = tokens(len(render(template, "", examples)))
         if prompt >= p.max_length:
-            yield error(
+            yield warning(
                 "max_length",
-                f"The prompt alone has about {prompt:,} tokens, before any text: raise the maximum length, or shorten "
+                f"The prompt alone has about {prompt:,} tokens, before any text, and no pair would fit: raise the "
+                "maximum length, or shorten "
                 "the prompt or its examples.",
             )
         elif prompt > p.max_length / 2:

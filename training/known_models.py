@@ -161,7 +161,7 @@ def _look(name: str, revision: str) -> Known:
     try:
         path = hf_hub_download(name, "config.json", revision=commit, etag_timeout=LOOK_SECONDS, token=False)
         config = base_models.read_config(name, Path(path).parent) if Path(path).stat().st_size < MAX_CONFIG else {}
-    except Exception:  # gated: the hub tells its kind and number of weights, but not its sizes
+    except Exception:  # noqa: S110 - gated: the hub tells its kind and number of weights, but not its sizes
         pass
     weights = getattr(info.safetensors, "total", None)
     template = "chat_template" in ((info.config or {}).get("tokenizer_config") or {}) or any(

@@ -20,7 +20,10 @@ from training.models import Dataset, Method, PromptVersion, Recipe, Run, Split
 from training.parameters import Hyperparameters, ParameterErrors
 
 REVISION_LENGTH = 100
-LABELS = {"base_model": "Base model", "method": "Method", "dataset": "Dataset"}
+LABELS = {
+    "base_model": "Base model", "method": "Method", "dataset": "Dataset", "revision": "Revision", "name": "Name",
+    "prompt_template": "Prompt template", "prompt_name": "Prompt name", "examples": "Examples",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class Examined:
     @property
     def capacity(self) -> float | None:
         return self.gib or (self.device.gib if self.device else None)
+
+    @property
+    def high(self) -> float:
+        """From where on the memory is nearly full, in GiB."""
+        return 0.9 * (self.capacity or 0)
 
     @property
     def fits(self) -> bool | None:
@@ -76,6 +84,18 @@ def check_template(template: str) -> None:
     check_storable(template, "The prompt template")
 
 
+def check_prompt(template: str, examples: Any) -> list[list[str]]:
+    """The examples, tidied. Raises ValidationError keyed by field unless both can make a prompt."""
+    try:
+        check_template(template)
+    except ValidationError as error:
+        raise ValidationError({"prompt_template": error.messages}) from None
+    try:
+        return prompts.check_examples(examples)
+    except ValueError as error:
+        raise ValidationError({"examples": str(error)}) from None
+
+
 @transaction.atomic
 def keep_prompt(project: Project, user, name: str, template: str, examples: Any = ()) -> PromptVersion:
     """The newest version of the named prompt; a new one where its words or examples differ.
@@ -84,14 +104,7 @@ def keep_prompt(project: Project, user, name: str, template: str, examples: Any 
         ValidationError: keyed by field.
     """
     template = normalise_text(template)  # a form posts \r\n, which a model would read as other tokens
-    try:
-        check_template(template)
-    except ValidationError as error:
-        raise ValidationError({"prompt_template": error.messages}) from None
-    try:
-        examples = prompts.check_examples(examples)
-    except ValueError as error:
-        raise ValidationError({"examples": str(error)}) from None
+    examples = check_prompt(template, examples)
     name = name.strip() or "Rewrite"
     Project.objects.select_for_update().get(pk=project.pk)  # two people never get one number
     newest = PromptVersion.objects.filter(project=project, name=name).order_by("-version").first()
@@ -167,10 +180,10 @@ def _is_about_model(finding: checks.Finding, facts: ModelFacts | None) -> bool:
 def data_of(dataset: Dataset) -> checks.Data:
     """Lengths of a dataset's training pairs, in characters."""
     rows = dataset.rows.filter(split=Split.TRAIN).aggregate(
-        pairs=Count("pk"), text=Avg(Length("text")), rewrite=Avg(Length("rewrite")), longest=Max(Length("text"))
+        pairs=Count("pk"), mean=Avg(Length("text")), answer=Avg(Length("rewrite")), longest=Max(Length("text"))
     )
     return checks.Data(
-        dataset.kind, rows["pairs"], float(rows["text"] or 0), float(rows["rewrite"] or 0), rows["longest"] or 0
+        dataset.kind, rows["pairs"], float(rows["mean"] or 0), float(rows["answer"] or 0), rows["longest"] or 0
     )
 
 
@@ -256,7 +269,6 @@ def create_recipe(
     refuse(looked.report.findings)
     with transaction.atomic():
         prompt = keep_prompt(project, user, prompt_name, prompt_template, examples)
-        refuse(list(checks.lengths(None, method, hyperparameters, prompt.template, prompt.examples)))
         recipe = Recipe(
             project=project,
             name=name,
