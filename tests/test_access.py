@@ -34,7 +34,7 @@ from tests.evaluation.factories import make_study, rate_everything
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, SuggestionFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training import recipes
-from training.models import RunMetric
+from training.models import Publication, RunMetric
 
 pytestmark = pytest.mark.django_db
 
@@ -175,6 +175,11 @@ PAGES: dict[str, Rule] = {
     "training:run-figure": page(READERS, "run"),
     "training:run-log": page(READERS, "run"),
     "training:run-adapter": page(READERS, "run"),
+    "training:run-merged": page(READERS, "run"),
+    "training:run-card": page(READERS, "run"),
+    "training:run-publish": page({TRAINER}, "run"),
+    "training:publication-progress": page(READERS, "publication"),
+    "training:publication-cancel": page({TRAINER}, "publication"),
     "training:run-cancel": page({TRAINER}, "run"),
     "training:run-delete": page({TRAINER}, "run"),
     "evaluation:systems": page(READERS, "project"),
@@ -362,6 +367,14 @@ API: dict[str, Rule] = {
     "POST run-cancel": api({TRAINER}, "run"),
     "GET run-log": api(READERS, "run"),
     "GET run-metrics": api(READERS, "run"),
+    "GET run-merged": api(READERS, "run"),
+    "GET run-card": api(READERS, "run"),
+    "GET publication-list": api(EVERYBODY),
+    "POST publication-list": api(
+        {TRAINER}, body=lambda world: {"run": world["run"].pk, "place": "folder", "target": "mine"}
+    ),
+    "GET publication-detail": api(READERS, "publication"),
+    "POST publication-cancel": api({TRAINER}, "publication"),
     "GET system-list": api(EVERYBODY),
     "POST system-list": api({TRAINER}, body=with_project(name="x", kind="base", prompt_template="Fix: {text}")),
     "GET system-detail": api(READERS, "system"),
@@ -480,12 +493,18 @@ def world(settings, tmp_path):
     made["dataset"] = make_dataset(project=project)
     made["recipe"] = RecipeFactory(project=project)
     made["prompt"] = recipes.keep_prompt(project, people[LEAD], "Rewrite", "{text}")
-    run = make_run(dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True)
+    run = make_run(
+        dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True, has_merged=True
+    )
     RunMetric.objects.create(run=run, kind="train", step=1, epoch=1, loss=1)
     run.adapter.mkdir(parents=True)
     (run.adapter / "adapter_config.json").write_text("{}")
+    (run.adapter / "README.md").write_text("# Card")
+    (run.folder / "merged").mkdir()
+    (run.folder / "merged" / "config.json").write_text("{}")
     run.log_file.write_text("log")
     made["run"] = run
+    made["publication"] = Publication.objects.create(run=run, run_name=run.name, target="/nowhere/x", **job)
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()

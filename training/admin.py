@@ -14,6 +14,7 @@ from training.models import (
     Dataset,
     DatasetRow,
     PromptVersion,
+    Publication,
     Recipe,
     RemoteCodeAllowance,
     Run,
@@ -175,3 +176,11 @@ class RemoteCodeAllowanceAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: RemoteCodeAllowance, form, change: bool) -> None:
         obj.name, obj.allowed_by = obj.name.strip(), request.user  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
+
+
+@admin.register(Publication)
+class PublicationAdmin(FrozenAdmin):
+    list_display = ("run_name", "what", "place", "target", "public", "status", "project", "created_by", "created_at")
+    list_filter = ("place", "status", "public")
+    search_fields = ("run_name", "target", "project__name")
+    list_select_related = ("project", "created_by")

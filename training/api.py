@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from django.http import FileResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, viewsets
@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from annotation import access
 from annotation.models import Role
-from training import checks, datasets, prompts, recipe_views, recipe_yaml, recipes, runs, views
+from training import checks, datasets, file_api, file_views, prompts, recipe_views, recipe_yaml, recipes, runs
 from training.models import Dataset, DatasetRow, Method, PromptVersion, Recipe, Run, RunMetric
 from training.parameters import PRESETS
 from training.recipe_forms import method_of
@@ -185,7 +185,7 @@ class CheckedSerializer(serializers.Serializer):
     base_model = serializers.CharField()
     known = serializers.BooleanField(help_text="Whether the base model's sizes are known here.")
     commit = serializers.CharField(help_text="Where the revision points; empty while unknown.")
-    errors = serializers.ListField(child=serializers.DictField())
+    errors = serializers.ListField(child=serializers.DictField())  # type: ignore[assignment]
     warnings = serializers.ListField(child=serializers.DictField())
     memory_gib = serializers.DictField(allow_null=True)
     device_gib = serializers.FloatField(allow_null=True)
@@ -313,9 +313,9 @@ class RunSerializer(serializers.ModelSerializer):
         model = Run
         fields = [
             "id", "project", "name", "dataset", "recipe", "seed", "status", "done", "total", "epoch", "seconds_left",
-            "message", "error", "cancel_requested", "attempt", "worker", "device", "base_model", "base_revision",
-            "is_scratch", "has_adapter", "warnings", "parameters", "library_versions", "figures", "created_by",
-            "created_at", "started_at", "seen_at", "ended_at",
+            "message", "error", "cancel_requested", "attempt", "worker", "device", "base_model",
+            "base_revision", "is_scratch", "has_adapter", "has_merged", "warnings", "parameters", "library_versions",
+            "figures", "created_by", "created_at", "started_at", "seen_at", "ended_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -376,14 +376,27 @@ class RunViewSet(
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     @action(detail=True)
-    def log(self, request, pk=None) -> FileResponse:
-        return views.log_response(self.get_object())
+    def log(self, request, pk=None) -> StreamingHttpResponse:
+        return file_api.reachable(file_views.log_response, self.get_object())
 
     @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
     @action(detail=True)
     def adapter(self, request, pk=None) -> StreamingHttpResponse:
-        """The adapter with its tokenizer, recipe and metrics, as a zip file."""
-        return views.adapter_response(self.get_object())
+        """The adapter with its tokenizer, recipe, metrics and model card, as a zip file."""
+        return file_api.reachable(file_views.zip_response, self.get_object(), "adapter")
+
+    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    @action(detail=True)
+    def merged(self, request, pk=None) -> StreamingHttpResponse:
+        """The merged model with its tokenizer and model card, as a zip file."""
+        return file_api.reachable(file_views.zip_response, self.get_object(), "merged")
+
+    @extend_schema(responses={(200, "text/markdown"): OpenApiTypes.STR})
+    @action(detail=True)
+    def card(self, request, pk=None) -> HttpResponse:
+        """The model card: Markdown with the hub's YAML header."""
+        text = file_api.reachable(file_views.card_file, self.get_object())
+        return HttpResponse(text, content_type="text/markdown; charset=utf-8")
 
 
 def checked(serializer_class, data) -> dict:
@@ -397,3 +410,4 @@ def register(router) -> None:
     router.register("recipes", RecipeViewSet, basename="recipe")
     router.register("prompts", PromptViewSet, basename="prompt")
     router.register("runs", RunViewSet, basename="run")
+    file_api.register(router)

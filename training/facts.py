@@ -200,7 +200,7 @@ def _gpt2(get: _Numbers, common: dict[str, Any]) -> ModelFacts:
         intermediate=inner, max_positions=positions, learned_positions=True, linears=linears,
     )  # fmt: skip
     others = layers * (3 * hidden + hidden + inner + hidden + 4 * hidden) + 2 * hidden + positions * hidden
-    tables = facts.vocab * hidden * (1 if facts.tied else 2)  # type: ignore[operator]
+    tables = facts.vocab * hidden * (1 if facts.tied else 2)
     return ModelFacts(**{**vars(facts), "weights": facts.linear_weights + others + tables, "exact": True})
 
 
@@ -220,7 +220,7 @@ def _neox(get: _Numbers, common: dict[str, Any]) -> ModelFacts:
     )  # fmt: skip
     attention_bias = 4 * hidden if get.yes("attention_bias", True) else 0
     others = layers * (attention_bias + inner + hidden + 4 * hidden) + 2 * hidden
-    tables = facts.vocab * hidden * (1 if facts.tied else 2)  # type: ignore[operator]
+    tables = facts.vocab * hidden * (1 if facts.tied else 2)
     return ModelFacts(**{**vars(facts), "weights": facts.linear_weights + others + tables, "exact": True})
 
 
@@ -238,7 +238,7 @@ def _opt(get: _Numbers, common: dict[str, Any]) -> ModelFacts:
     )  # fmt: skip
     last = 2 * hidden if get.yes("do_layer_norm_before", True) else 0
     others = layers * (4 * hidden + inner + hidden + 4 * hidden) + last + (positions + 2) * hidden
-    tables = facts.vocab * width * (1 if facts.tied else 2)  # type: ignore[operator]
+    tables = facts.vocab * width * (1 if facts.tied else 2)
     return ModelFacts(**{**vars(facts), "weights": facts.linear_weights + others + tables, "exact": True})
 
 
@@ -259,7 +259,7 @@ def _t5(get: _Numbers, common: dict[str, Any]) -> ModelFacts:
     buckets = (get("relative_attention_num_buckets") or 32) * heads
     positions = buckets * (both if common["model_type"] == "umt5" else 2)
     norms = hidden * (2 * encoder + 3 * decoder + 2)
-    tables = facts.vocab * hidden * (1 if facts.tied else 2)  # type: ignore[operator]
+    tables = facts.vocab * hidden * (1 if facts.tied else 2)
     weights = facts.linear_weights + norms + positions + tables
     return ModelFacts(**{**vars(facts), "weights": weights, "exact": common["model_type"] != "longt5"})
 
@@ -286,7 +286,7 @@ def _bart(get: _Numbers, common: dict[str, Any]) -> ModelFacts:
     norms += {"bart": 4, "mbart": 8, "blenderbot-small": 4}.get(kind, 4) * hidden
     offset = 2 if kind in {"bart", "mbart"} else 0
     places = 2 * (positions + offset) * hidden if learned else 0
-    tables = facts.vocab * hidden * (1 if facts.tied else 2)  # type: ignore[operator]
+    tables = facts.vocab * hidden * (1 if facts.tied else 2)
     weights = facts.linear_weights + biases + norms + places + tables
     return ModelFacts(**{**vars(facts), "weights": weights, "exact": kind in {"bart", "mbart"}})
 

@@ -2,8 +2,8 @@
 
 from django import forms
 
-from training import datasets
-from training.models import Dataset, Recipe
+from training import datasets, publishing
+from training.models import Dataset, PublicationPlace, PublicationWhat, Recipe, Run
 from training.parameters import SEED_LIMIT
 
 
@@ -52,3 +52,28 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["dataset"].queryset = Dataset.objects.filter(project=project)  # type: ignore[attr-defined]
         self.fields["recipe"].queryset = Recipe.objects.filter(project=project)  # type: ignore[attr-defined]
+
+
+class PublicationForm(forms.Form):
+    """Its rules are in publishing.py, for page and API alike."""
+
+    what = forms.ChoiceField(label="What", choices=PublicationWhat.choices)
+    place = forms.ChoiceField(label="Where")
+    target = forms.CharField(
+        label="Folder or repository",
+        max_length=500,
+        help_text="A new folder, or account/name on the hub. Nothing that is there is overwritten, except what this "
+        "project published there before on the hub.",
+    )
+    public = forms.BooleanField(
+        required=False,
+        label="Public",
+        help_text="On the hub: everybody may see it. Otherwise only the account's members.",
+    )
+
+    def __init__(self, *args, run: Run, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if not run.has_merged:
+            self.fields["what"].choices = [(PublicationWhat.ADAPTER.value, PublicationWhat.ADAPTER.label)]  # type: ignore[attr-defined]
+        labels = dict(PublicationPlace.choices)
+        self.fields["place"].choices = [(name, f"{labels[name]} ({how})") for name, how in publishing.places()]  # type: ignore[attr-defined]

@@ -1,7 +1,6 @@
 """Frozen datasets, recipes, and runs of a recipe on a dataset."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -300,13 +299,9 @@ class Run(Job):
 
     def log_tail(self) -> str:
         """The end of the log; empty while there is none."""
-        try:
-            with self.log_file.open("rb") as file:
-                file.seek(0, 2)
-                file.seek(max(0, file.tell() - self.LOG_TAIL))
-                return file.read().decode(errors="replace")
-        except OSError:
-            return ""
+        from training import artifacts
+
+        return artifacts.log_tail(self)
 
     def curve_points(self, most: int = 500) -> list[tuple[str, int, float, float, float | None]]:
         """(kind, step, epoch, loss, learning rate) in order of step: at most about `most` of each kind, evenly taken
@@ -375,8 +370,56 @@ class RunSample(models.Model):
         return f"{self.run}, step {self.step}, text {self.position}"
 
 
+class DeletedRun(models.Model):
+    """That there was such a run: machines that still have files of it, and the bucket, free them when they see this."""
+
+    run = models.BigIntegerField(primary_key=True, help_text="Its number; no other run will have it.")
+    in_bucket = models.BooleanField(default=True, db_index=True, help_text="The artifacts bucket was not cleared yet.")
+    deleted_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Run {self.run}"
+
+
 @receiver(post_delete, sender=Run)
-def remove_folder(sender, instance: Run, **kwargs) -> None:
+def free_files(sender, instance: Run, **kwargs) -> None:
     """A run's files go with its row, once that is certain."""
-    folder = instance.folder
-    transaction.on_commit(lambda: shutil.rmtree(folder, ignore_errors=True))
+    from training import artifacts
+
+    pk = instance.pk
+    DeletedRun.objects.create(run=pk)
+    transaction.on_commit(lambda: artifacts.remove_quietly(pk))
+
+
+class PublicationWhat(models.TextChoices):
+    ADAPTER = "adapter", "Adapter"
+    MERGED = "merged", "Merged model"
+
+
+class PublicationPlace(models.TextChoices):
+    FOLDER = "folder", "Folder of the worker"
+    HUB = "hub", "Hugging Face Hub"
+
+
+class Publication(Job):
+    """A copy of a finished run's adapter or merged model, elsewhere. It stays there when the run is deleted.
+
+    `done` and `total` count bytes of a folder, in MiB; of the hub only the end is known.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="publications")
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="publications")
+    run_name = models.CharField(max_length=200, editable=False, help_text="Kept when the run is deleted.")
+    what = models.CharField(max_length=10, choices=PublicationWhat.choices, default=PublicationWhat.ADAPTER)
+    place = models.CharField(max_length=10, choices=PublicationPlace.choices, default=PublicationPlace.FOLDER)
+    target = models.CharField(max_length=500, help_text="The folder's path, or account/name on the hub.")
+    public = models.BooleanField(default=False, help_text="On the hub: everybody may see it.")
+    url = models.CharField(max_length=700, blank=True, editable=False, help_text="Where it is.")
+
+    objects = Job.ScopedManager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_what_display()} of {self.run_name} in {self.target}"

@@ -55,13 +55,13 @@ class RecipeForm(forms.Form):
     def __init__(self, data: QueryDict | None = None, *, values: Mapping[str, Any] | None = None) -> None:
         """Args: data: what was posted, to be checked. values: what to show, unchecked."""
         super().__init__(data, initial=dict(values or {}))
-        chosen = (data or values or {}).get("method")
+        chosen = str((data or values or {}).get("method"))
         self.method = chosen if chosen in METHODS else Method.QLORA.value
         for spec in SPECS.values():
-            field = _field(spec)
+            control = _field(spec)
             if self.method not in spec.metadata["methods"]:
-                field.widget = forms.HiddenInput()
-            self.fields[spec.name] = field
+                control.widget = forms.HiddenInput()
+            self.fields[spec.name] = control
         self.examples = (
             _examples(data) if data is not None else [list(pair) for pair in (values or {}).get("examples", ())]
         )
@@ -92,7 +92,7 @@ class RecipeForm(forms.Form):
 def _field(spec: dataclasses.Field) -> forms.Field:
     """The limits are checked in parameters.py, for the form and the API alike; here is only the kind of control."""
     common = {"label": spec.metadata["label"], "help_text": spec.metadata["help"], "initial": spec.default}
-    field: forms.Field
+    field: Any
     if spec.type is bool:
         field = forms.BooleanField(required=False, **common)
     elif "choices" in spec.metadata:
@@ -103,7 +103,7 @@ def _field(spec: dataclasses.Field) -> forms.Field:
         field = forms.FloatField(**common, widget=forms.NumberInput({"step": "any"}))
     else:
         field = forms.CharField(**common, widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"}))
-    field.published = published(spec)  # type: ignore[attr-defined]
+    field.published = published(spec)
     return field
 
 

@@ -107,7 +107,10 @@ def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.B
     else:
         prompt = parameters.prompt_template
         base = base_models.resolve(
-            parameters.base_model, lambda: scratch_texts(run.dataset, prompt), parameters.base_revision
+            parameters.base_model,
+            lambda: scratch_texts(run.dataset, prompt),
+            parameters.base_revision,
+            encoder_decoder=parameters.method == "seq2seq",
         )
     run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
     run.device, run.library_versions = loading.device(), loading.library_versions()

@@ -4,8 +4,8 @@ from celery import shared_task
 
 from annotation import jobs, suggestions
 from annotation.models import SuggestionJob
-from training import runner
-from training.models import Run
+from training import artifacts, publishing, runner
+from training.models import Publication, Run
 
 
 @shared_task(name="training.execute_run")
@@ -19,4 +19,16 @@ def execute_suggestions(pk: int) -> None:
     jobs.execute(SuggestionJob.objects, pk, suggestions.run)
 
 
+@shared_task(name="training.execute_publication")
+def execute_publication(pk: int) -> None:
+    jobs.execute(Publication.objects, pk, publishing.run)
+
+
+@shared_task(name="training.free_files")
+def free_files() -> None:
+    artifacts.clear()
+    artifacts.tidy()
+
+
+jobs.TASKS[Publication] = execute_publication
 jobs.TASKS[Run] = execute_run

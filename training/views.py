@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,7 +16,7 @@ from annotation import access, svg
 from annotation.forms import show_errors
 from annotation.models import PairStatus, Project, Role
 from annotation.pagination import page_by_id
-from training import archives, datasets, figures, runs
+from training import datasets, figures, runs
 from training.forms import DatasetForm, RunForm
 from training.models import Dataset, MetricKind, Recipe, Run, Split
 from training.recipe_forms import NeedsForm
@@ -239,38 +239,3 @@ def run_delete(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, error.messages[0])
         return redirect(found)
     return redirect("training:home", found.project_id)
-
-
-@require_GET
-def run_log(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The whole log as a text file."""
-    found = access.object_for(request.user, Run.objects.all(), pk, *READERS)
-    return log_response(found)
-
-
-@require_GET
-def run_adapter(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The adapter with its tokenizer, recipe and metrics, as one zip file."""
-    found = access.object_for(request.user, Run.objects.all(), pk, *READERS)
-    return adapter_response(found)
-
-
-def log_response(found: Run) -> FileResponse:
-    try:
-        stream = found.log_file.open("rb")
-    except OSError:
-        raise Http404 from None
-    return FileResponse(
-        stream, as_attachment=True, filename=f"run-{found.pk}-log.txt", content_type="text/plain; charset=utf-8"
-    )
-
-
-def adapter_response(found: Run) -> StreamingHttpResponse:
-    """The adapter's files as a zip, streamed. 404 while there is none."""
-    files = sorted(path for path in found.adapter.glob("*") if path.is_file()) if found.has_adapter else []
-    if not files:
-        raise Http404
-    name = f"run-{found.pk}-adapter"
-    response = StreamingHttpResponse(archives.zipped(files, name), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{name}.zip"'
-    return response

@@ -16,6 +16,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import access, controls, drafts, practice, suggestions, wellbeing, work
 from annotation.models import Annotation, Assignment, Project, Role
 
+# What the form of a text asks about finished texts and practice, for one that is neither: a template searches long for
+# a name that is not there.
+NEITHER = {"annotation": None, "locked": "", "practice": None, "draft_restored": False}
+
 
 def practice_first(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Take people to the practice round wherever they would get a text before they passed it."""
@@ -211,6 +215,7 @@ def _assignment_task(request: HttpRequest, assignment: Assignment, content: dict
             "skip_url": reverse("annotation:skip", args=[assignment.pk]),
             "item": assignment.item,
             "has_draft": bool(assignment.draft),
+            **NEITHER,
         }
         | _fields(assignment.item.project, content, assignment),
     }

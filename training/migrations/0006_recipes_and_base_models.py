@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('training', '0004_methods_prompts_samples'),
+        ('training', '0005_publications'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
