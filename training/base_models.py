@@ -215,12 +215,25 @@ def _from_hub(name: str, revision: str) -> Base:
     except Exception as error:
         raise BaseModelError(f"Downloading the base model {name} failed: {_first_line(error)}") from error
     found = commit or folder.name  # the cache names a snapshot's folder by its commit
+    if commit and not COMMIT.fullmatch(revision):
+        _remember_branch(folder, revision or "main", commit)
     check_files(name, {path.name for path in folder.iterdir()})
     _check_shards(name, folder)
     code = _code(name, folder)
     if code:
         _check_allowed(name, found)
     return Base(name, found, folder, remote_code=code)
+
+
+def _remember_branch(snapshot: Path, revision: str, commit: str) -> None:
+    """Where the branch or tag pointed, as the hub's cache writes it down: refs/<name> beside snapshots/<commit>. So a
+    worker that later has no network finds its newest download by the branch's name.
+    """
+    refs = snapshot.parent.parent / "refs"
+    ref = refs / revision
+    if refs.resolve() in ref.resolve().parents:
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        ref.write_text(commit)
 
 
 def hub_token() -> str | bool:

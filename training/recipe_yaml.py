@@ -17,6 +17,7 @@ from training.prompts import DEFAULT_TEMPLATE
 
 FORMAT = 2
 MAX_LENGTH = 200_000  # characters
+ODD_BREAKS = {0x0D, 0x85, 0x2028, 0x2029, 0xFEFF}
 KEYS = ("format", "name", "method", "base_model", "revision", "prompt", "parameters")
 FORMAT_1_KEYS = ("format", "name", "method", "base_model", "prompt_template", "parameters")
 PROMPT_KEYS = ("name", "template", "examples")
@@ -265,7 +266,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    style = "|" if "\n" in value else None
+    if any(ord(character) in ODD_BREAKS for character in value):
+        style = '"'  # where they are escaped: elsewhere they would be read as an end of line
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)
