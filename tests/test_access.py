@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
@@ -164,6 +165,7 @@ PAGES: dict[str, Rule] = {
     "training:run-check": page({TRAINER}, "project"),
     "training:prompts": page(READERS, "project"),
     "training:new-run": page({TRAINER}, "project"),
+    "training:compare": page(READERS, "project"),
     "training:dataset": page(READERS, "dataset"),
     "training:dataset-file": page(READERS, "dataset", file_format="alpaca"),
     "training:dataset-delete": page({TRAINER}, "dataset"),
@@ -367,6 +369,8 @@ API: dict[str, Rule] = {
     "POST run-cancel": api({TRAINER}, "run"),
     "GET run-log": api(READERS, "run"),
     "GET run-metrics": api(READERS, "run"),
+    "GET run-samples": api(READERS, "run"),
+    "GET run-compare": api(EVERYBODY),
     "GET run-merged": api(READERS, "run"),
     "GET run-card": api(READERS, "run"),
     "GET publication-list": api(EVERYBODY),
@@ -535,6 +539,13 @@ def address(rule: Rule, name: str, parameters: list[str], world) -> str:
     return reverse(name, kwargs=values)
 
 
+def stay_signed_in(client: Client, user) -> None:
+    """Sign in again where the last request signed out; signing in for every request costs more than most requests."""
+    cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
+    if cookie is None or not cookie.value:
+        client.force_login(user)
+
+
 def outcome(client: Client, method: str, url: str, body: dict, is_api: bool) -> str:
     """What became of a request; nothing of it stays in the database."""
     with transaction.atomic():
@@ -581,7 +592,7 @@ def test_everybody_gets_exactly_what_their_role_opens(world):
         for key, name, method, parameters in routes():
             rule = rule_for(key, method)
             if person:
-                client.force_login(world["people"][person])
+                stay_signed_in(client, world["people"][person])
             body = rule.body(world) if rule.body and method != "get" else {}
             url = address(rule, name, parameters, world)
             got = outcome(client, method, url, body, key in API)
@@ -607,7 +618,7 @@ def test_an_administrator_opens_everything_that_a_lead_or_trainer_opens(world):
         rule = rule_for(key, method)
         if rule.who == PUBLIC or not rule.who & READERS:
             continue
-        client.force_login(administrator)
+        stay_signed_in(client, administrator)
         body = rule.body(world) if rule.body and method != "get" else {}
         got = outcome(client, method, address(rule, name, parameters, world), body, key in API)
         if got not in (OPEN, NO_SUCH_METHOD):

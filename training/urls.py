@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training import file_views, recipe_views, views
+from training import file_views, recipe_views, run_views, views
 
 app_name = "training"
 urlpatterns = [
@@ -13,6 +13,7 @@ urlpatterns = [
     path("projects/<int:pk>/training/runs/check/", recipe_views.run_check, name="run-check"),
     path("projects/<int:pk>/training/prompts/", recipe_views.prompts, name="prompts"),
     path("projects/<int:pk>/training/runs/new/", views.new_run, name="new-run"),
+    path("projects/<int:pk>/training/compare/", run_views.compare, name="compare"),
     path("datasets/<int:pk>/", views.dataset, name="dataset"),
     path("datasets/<int:pk>/files/<slug:file_format>.jsonl", views.dataset_file, name="dataset-file"),
     path("datasets/<int:pk>/delete/", views.dataset_delete, name="dataset-delete"),
