@@ -77,11 +77,9 @@ class Handler(BaseHTTPRequestHandler):
                 rows = [{"type": "file", "path": n, "size": len(b), "oid": "0" * 40} for n, b in files.items()]
                 return self.answer(json.dumps(rows).encode(), Content_Type="application/json")
             info = {"id": "/".join(parts[:2]), "sha": commit, "siblings": [{"rfilename": name} for name in files]}
-            info["config"] = {
-                key: value
-                for key, value in json.loads(files.get("config.json", b"{}")).items()
-                if key in ("model_type", "architectures")
-            }
+            with contextlib.suppress(ValueError):
+                config = json.loads(files.get("config.json", b"{}"))
+                info["config"] = {key: config[key] for key in ("model_type", "architectures") if key in config}
             return self.answer(json.dumps(info).encode(), Content_Type="application/json")
         if model.gated and sent != f"Bearer {TOKEN}":
             if sent:
