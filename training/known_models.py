@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
 
+from annotation.jobs import patiently
 from annotation.redaction import holds_token
 from training import base_models
 from training.base_models import COMMIT, Base, BaseModelError
@@ -70,16 +71,14 @@ def known(name: str, revision: str = "", *, look: bool = True) -> Known:
 
 def learn(base: Base, asked: str) -> None:
     """Keep what a worker found out about a base model, for the checks of later recipes."""
-    config = base_models.read_config(base.name, base.folder)
-    _store(
-        base.name,
-        {asked, base.revision},
-        commit=base.revision,
-        config=kept(config),
-        weights=count_weights(base.folder),
-        chat_template=_has_chat_template(base.folder),
-        by=f"worker {socket.gethostname()}"[:200],
-    )
+    columns = {
+        "commit": base.revision,
+        "config": kept(base_models.read_config(base.name, base.folder)),
+        "weights": count_weights(base.folder),
+        "chat_template": _has_chat_template(base.folder),
+        "by": f"worker {socket.gethostname()}"[:200],
+    }
+    patiently(lambda: _store(base.name, {asked, base.revision}, **columns))
 
 
 def _store(name: str, revisions: set[str], *, by: str, **columns: Any) -> None:

@@ -315,11 +315,11 @@ def test_a_run_keeps_to_the_commit_that_its_first_attempt_found_and_the_recipe_c
     run = make_run(dataset=dataset, recipe=made, status=JobStatus.RUNNING, attempt=1)
     run.folder.mkdir(parents=True)
     first = hub.models[NAME].branches["main"]
-    parameters, base = runner._resolved(run, runner._Record(run))
-    assert (run.base_revision, parameters.base_revision, base.revision) == (first, first, first)
+    base = runner._resolved(run, runner._Record(run))
+    assert (run.base_revision, run.parameters["base_revision"], base.revision) == (first, first, first)
     hub.models[NAME].commit(files(b"w2"))
     run.refresh_from_db()
-    assert runner._resolved(run, runner._Record(run))[1].revision == first
+    assert runner._resolved(run, runner._Record(run)).revision == first
     client = signed_in(dataset.project)
     assert f"Pin to <code>{first[:12]}" in client.get(made.get_absolute_url()).content.decode()
     client.post(reverse("training:recipe-pin", args=[made.pk]))
@@ -328,7 +328,7 @@ def test_a_run_keeps_to_the_commit_that_its_first_attempt_found_and_the_recipe_c
     assert run.parameters["base_revision"] == first
     later = make_run(dataset=dataset, recipe=made, status=JobStatus.RUNNING, attempt=1)
     later.folder.mkdir(parents=True)
-    assert runner._resolved(later, runner._Record(later))[1].revision == first
+    assert runner._resolved(later, runner._Record(later)).revision == first
 
 
 def test_a_start_holds_what_is_known_against_the_recipe_and_keeps_the_warnings(hub):
