@@ -42,6 +42,7 @@ from tests.factories import (
     UserFactory,
 )
 from tests.training.factories import RecipeFactory, make_dataset, make_run
+from training import recipes
 from training.models import Publication, RunMetric
 
 pytestmark = pytest.mark.django_db
@@ -168,12 +169,17 @@ PAGES: dict[str, Rule] = {
     "training:home": page(READERS, "project"),
     "training:freeze": page({TRAINER}, "project"),
     "training:new-recipe": page({TRAINER}, "project"),
+    "training:recipe-check": page({TRAINER}, "project"),
+    "training:run-check": page({TRAINER}, "project"),
+    "training:prompts": page(READERS, "project"),
     "training:new-run": page({TRAINER}, "project"),
     "training:compare": page(READERS, "project"),
     "training:dataset": page(READERS, "dataset"),
     "training:dataset-file": page(READERS, "dataset", file_format="alpaca"),
     "training:dataset-delete": page({TRAINER}, "dataset"),
     "training:recipe": page(READERS, "recipe"),
+    "training:recipe-file": page(READERS, "recipe"),
+    "training:recipe-pin": page({TRAINER}, "recipe"),
     "training:run": page(READERS, "run"),
     "training:run-progress": page(READERS, "run"),
     "training:run-figure": page(READERS, "run"),
@@ -367,6 +373,12 @@ API: dict[str, Rule] = {
     "GET recipe-list": api(EVERYBODY),
     "POST recipe-list": api({TRAINER}, body=with_project(name="x")),
     "GET recipe-detail": api(READERS, "recipe"),
+    "POST recipe-check": api({TRAINER}, body=with_project(name="x")),
+    "GET recipe-as-yaml": api(READERS, "recipe"),
+    "POST recipe-pin": api({TRAINER}, "recipe"),
+    "GET prompt-list": api(EVERYBODY),
+    "POST prompt-list": api({TRAINER}, body=with_project(name="x", template="{text}")),
+    "GET prompt-detail": api(READERS, "prompt"),
     "GET run-list": api(EVERYBODY),
     "POST run-list": api({TRAINER}, body=lambda world: {"dataset": world["dataset"].pk, "recipe": world["recipe"].pk}),
     "GET run-detail": api(READERS, "run"),
@@ -515,6 +527,7 @@ def world(settings, tmp_path):
     PairFactory.create_batch(4, project=project)
     made["dataset"] = make_dataset(project=project)
     made["recipe"] = RecipeFactory(project=project)
+    made["prompt"] = recipes.keep_prompt(project, people[LEAD], "Rewrite", "{text}")
     run = make_run(
         dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True, has_merged=True
     )

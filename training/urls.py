@@ -2,19 +2,24 @@
 
 from django.urls import path
 
-from training import file_views, lineage_views, run_views, views
+from training import file_views, lineage_views, recipe_views, run_views, views
 
 app_name = "training"
 urlpatterns = [
     path("projects/<int:pk>/training/", views.home, name="home"),
     path("projects/<int:pk>/training/datasets/new/", views.freeze, name="freeze"),
-    path("projects/<int:pk>/training/recipes/new/", views.new_recipe, name="new-recipe"),
+    path("projects/<int:pk>/training/recipes/new/", recipe_views.new_recipe, name="new-recipe"),
+    path("projects/<int:pk>/training/recipes/check/", recipe_views.recipe_check, name="recipe-check"),
+    path("projects/<int:pk>/training/runs/check/", recipe_views.run_check, name="run-check"),
+    path("projects/<int:pk>/training/prompts/", recipe_views.prompts, name="prompts"),
     path("projects/<int:pk>/training/runs/new/", views.new_run, name="new-run"),
     path("projects/<int:pk>/training/compare/", run_views.compare, name="compare"),
     path("datasets/<int:pk>/", views.dataset, name="dataset"),
     path("datasets/<int:pk>/files/<slug:file_format>.jsonl", views.dataset_file, name="dataset-file"),
     path("datasets/<int:pk>/delete/", views.dataset_delete, name="dataset-delete"),
-    path("recipes/<int:pk>/", views.recipe, name="recipe"),
+    path("recipes/<int:pk>/", recipe_views.recipe, name="recipe"),
+    path("recipes/<int:pk>/recipe.yaml", recipe_views.recipe_file, name="recipe-file"),
+    path("recipes/<int:pk>/pin/", recipe_views.recipe_pin, name="recipe-pin"),
     path("runs/<int:pk>/", views.run, name="run"),
     path("runs/<int:pk>/progress/", views.run_progress, name="run-progress"),
     path("runs/<int:pk>/loss.svg", views.run_figure, name="run-figure"),
