@@ -97,7 +97,8 @@ def create(
 def pending(system: System, dataset: Dataset, split: str):
     """Rows of the split that the system has no output for, in the dataset's order."""
     have = Output.objects.filter(system=system)
-    return dataset.rows.filter(split=split).exclude(item__in=have.values("item")).order_by("position")
+    rows = dataset.rows.filter(split=split, item__isnull=False)  # an uploaded preference may have no text here
+    return rows.exclude(item__in=have.values("item")).order_by("position")
 
 
 def generate(system: System, dataset: Dataset, user, split: str = Split.TEST) -> Generation:

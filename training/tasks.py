@@ -4,8 +4,8 @@ from celery import shared_task
 
 from annotation import jobs, suggestions
 from annotation.models import SuggestionJob
-from training import runner
-from training.models import Run
+from training import datasets, preferences, runner
+from training.models import Freezing, PreferenceImport, Run
 
 
 @shared_task(name="training.execute_run")
@@ -19,4 +19,16 @@ def execute_suggestions(pk: int) -> None:
     jobs.execute(SuggestionJob.objects, pk, suggestions.run)
 
 
+@shared_task(name="training.execute_freezing")
+def execute_freezing(pk: int) -> None:
+    jobs.execute(Freezing.objects, pk, datasets.run)
+
+
+@shared_task(name="training.execute_preference_import")
+def execute_preference_import(pk: int) -> None:
+    jobs.execute(PreferenceImport.objects, pk, preferences.run)
+
+
 jobs.TASKS[Run] = execute_run
+jobs.TASKS[Freezing] = execute_freezing
+jobs.TASKS[PreferenceImport] = execute_preference_import

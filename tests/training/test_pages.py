@@ -16,7 +16,7 @@ from training.parameters import PRESETS
 
 pytestmark = pytest.mark.django_db
 
-DATASET = {"name": "Spring", "train": "0.6", "validation": "0.2", "test": "0.2", "seed": "4", "label": ""}
+DATASET = {"name": "Spring", "train": "0.6", "validation": "0.2", "test": "0.2", "seed": "4"}
 
 
 @pytest.fixture(autouse=True)
