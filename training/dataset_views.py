@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation import access, svg
 from annotation.forms import show_errors
-from annotation.models import PairStatus, Project, Role
+from annotation.models import PairStatus, Role
 from annotation.pagination import page_by_id
 from training import dataset_diff, dataset_figures, dataset_files, datasets, preferences, selection
 from training.dataset_forms import DatasetForm, OtherDatasetForm, PairPreferenceForm, PreferenceUploadForm
@@ -45,7 +45,7 @@ def freeze(request: HttpRequest, pk: int) -> HttpResponse:
     kind = DatasetKind.PREFERENCE if request.GET.get("kind") == "preference" else DatasetKind.PAIRS
     if request.htmx and request.method == "GET":  # type: ignore[attr-defined]
         form = DatasetForm(request.GET, project=project, kind=kind)
-        return render(request, "training/_approved.html", left_context(project, kind, form.filters()))
+        return render(request, "training/_approved.html", left_context(form))
     posted = request.POST if request.method == "POST" else None
     what = "Preferences" if kind == DatasetKind.PREFERENCE else "Pairs"
     form = DatasetForm(
@@ -56,23 +56,21 @@ def freeze(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect(datasets.start(project=project, user=request.user, **form.values()))
         except ValidationError as error:
             show_errors(form, error)
-    filters = form.filters() if posted is not None else {}
-    context = {"project": project, "form": form, "kind": kind} | left_context(project, kind, filters)
+    context = {"project": project, "form": form} | left_context(form)
     return render(request, "training/freeze.html", context, status=422 if posted is not None else 200)
 
 
-def left_context(project: Project, kind: str, filters: dict[str, Any]) -> dict[str, Any]:
-    try:
-        checked = selection.check_filters(project, filters, kind)
-        left = selection.rows(project, kind, checked).count()
-    except ValidationError:  # an address typed by hand: no row is like that
-        checked, left = {"none": True}, 0
+def left_context(form: DatasetForm) -> dict[str, Any]:
+    """How many rows the filters leave that are chosen in the form; none where one of them cannot be used."""
+    filters = form.filters() if form.is_bound else {}
+    if set(form.filter_names) & set(form.errors):
+        return {"kind": form.kind, "left": 0}
+    checked = selection.check_filters(form.project, filters, form.kind)
     return {
-        "kind": kind,
-        "left": left,
-        "filtered": bool(checked),
-        "phrases": selection.words(project, checked, kind) if "none" not in checked else [],
-        "proposed": 0 if checked else project.pairs.filter(status=PairStatus.PROPOSED).count(),
+        "kind": form.kind,
+        "left": selection.rows(form.project, form.kind, checked).count(),
+        "phrases": selection.words(form.project, checked, form.kind),
+        "proposed": 0 if checked else form.project.pairs.filter(status=PairStatus.PROPOSED).count(),
     }
 
 

@@ -20,7 +20,25 @@ from tests.training.factories import SHARES, make_dataset
 from training import dataset_diff, dataset_files, datasets, near_duplicates
 from training.models import Dataset, DatasetRow, Freezing
 
-WORDS = "people town say that the new rules are unfair lazy neighbours never work while families pay taxes".split()
+WORDS = [
+    "people",
+    "town",
+    "say",
+    "that",
+    "the",
+    "new",
+    "rules",
+    "are",
+    "unfair",
+    "lazy",
+    "neighbours",
+    "never",
+    "work",
+    "while",
+    "families",
+    "pay",
+    "taxes",
+]
 
 
 def fill(project, texts, **items):

@@ -73,7 +73,7 @@ def test_a_text_is_never_in_two_splits_and_order_of_arrival_does_not_matter(text
 def frozen(texts, seed):
     project = ProjectFactory()
     for text in texts:
-        PairFactory(project=project, item=ItemFactory(project=project, text=text), rewrite=text or "-")
+        PairFactory(project=project, item=ItemFactory(project=project, text=text), rewrite=f"{text}-")
     return datasets.freeze(project=project, name="d", user=project.created_by, shares=SHARES, seed=seed)
 
 
