@@ -26,7 +26,6 @@ from django.utils.dateparse import parse_date
 from numpy.typing import NDArray
 
 from annotation.models import Annotation, Dimension, ItemKind, Project
-from annotation.work import dimensions_of
 
 # PostgreSQL's own default would write the items of a large project to disk in the middle of the pass.
 WORK_MEMORY = "64MB"
@@ -188,7 +187,7 @@ class Patterns:
 
 def patterns(project: Project, filters: Filters) -> list[Patterns]:
     """The patterns of every dimension of the project, in their order; one pass over its annotations."""
-    dimensions = dimensions_of(project)
+    dimensions = project.dimensions_in_order
     rows, digit = _pattern_rows(project, filters, dimensions, DIGIT), DIGIT
     if any(row[-1] >= digit for row in rows):
         rows, digit = _pattern_rows(project, filters, dimensions, WIDE_DIGIT), WIDE_DIGIT
@@ -280,7 +279,7 @@ def confusions(project: Project, filters: Filters) -> list[tuple[Dimension, Coun
         [*values, ids[0], *more, ids[1]],
     )
     found = []
-    for dimension in dimensions_of(project):
+    for dimension in project.dimensions_in_order:
         place = {level: number for number, level in enumerate(dimension.levels)}
         table = np.zeros((len(place), len(place)), dtype=np.int64)
         for first, second, count in rows:

@@ -423,10 +423,10 @@ def _from_row(project: Project, user, values: Mapping[str, Any], levels: dict[st
 
 def settings_of(project: Project) -> QualitySettings:
     """The project's settings, read once per project object; the defaults where nothing was set."""
-    if not hasattr(project, "_quality_settings"):
-        found = QualitySettings.objects.filter(project=project).first()
-        project._quality_settings = found or QualitySettings(project=project)  # type: ignore[attr-defined]
-    return project._quality_settings  # type: ignore[attr-defined]
+    try:
+        return project.quality_settings
+    except QualitySettings.DoesNotExist:
+        return QualitySettings(project=project)
 
 
 @transaction.atomic
@@ -449,5 +449,5 @@ def change_settings(project: Project, user, **values: Any) -> QualitySettings:
     old, new = events.changes(before, settings.values())
     if new:
         events.record(project, user, "quality.changed", before=old, after=new)
-    project._quality_settings = settings  # type: ignore[attr-defined]
+    project.quality_settings = settings
     return settings

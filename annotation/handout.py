@@ -96,6 +96,22 @@ LEFT JOIN LATERAL (
 ) candidate ON true
 """  # noqa: S608
 
+_LOCK = f"""
+SELECT item.* FROM annotation_item item
+WHERE item.id = ANY(%(candidates)s) AND item.reserved = %(reserved)s AND {_WAITING}
+    AND NOT item.content_kinds ?| %(declined)s
+ORDER BY item.queued_in, item.id
+LIMIT 1
+FOR NO KEY UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+_KEEP = """
+INSERT INTO annotation_queueplace (project_id, annotator_id, reserved, priority, queued_in, item_id, since)
+VALUES (%(project)s, %(user)s, %(reserved)s, %(priority)s, %(queued_in)s, %(item_id)s, %(now)s)
+ON CONFLICT (project_id, annotator_id, reserved, priority)
+DO UPDATE SET queued_in = EXCLUDED.queued_in, item_id = EXCLUDED.item_id
+"""
+
 
 # The same in questions that do not walk through the queue. A person is an account, or an OuterRef to one.
 
@@ -191,7 +207,7 @@ def _search(user, project: Project, declined: list[str]) -> Item | None:
                 if look.anything_behind:
                     _keep(values, level, (look.oldest, 0))
                 continue
-            if item := _lock(look.candidates, level, declined):
+            if item := _lock(values, look.candidates, level):
                 queued_in, pk = look.candidates[0]
                 _keep(values, level, min((queued_in, pk if pk == item.pk else pk - 1), (look.oldest, 0)))
                 return item
@@ -219,29 +235,16 @@ def _look(values: dict[str, Any], level: Level) -> Look:
     return Look([(row[0], row[1]) for row in rows if row[1] is not None], oldest, anything_behind)
 
 
-def _lock(candidates: list[Place], level: Level, declined: list[str]) -> Item | None:
+def _lock(values: dict[str, Any], candidates: list[Place], level: Level) -> Item | None:
     """The first candidate that is still free and that nobody else is taking."""
-    still = Item.objects.filter(WAITING, pk__in=[pk for _, pk in candidates], reserved=level.reserved)
-    if declined:
-        still = still.exclude(content_kinds__has_any_keys=declined)
-    return still.order_by("queued_in", "pk").select_for_update(skip_locked=True, no_key=True).first()
+    more = {"candidates": [pk for _, pk in candidates], "reserved": level.reserved}
+    return next(iter(Item.objects.raw(_LOCK, values | more)), None)
 
 
 def _keep(values: dict[str, Any], level: Level, place: Place) -> None:
     if place <= level.place:
         return
-    QueuePlace.objects.bulk_create(
-        [
-            QueuePlace(
-                project_id=values["project"],
-                annotator_id=values["user"],
-                reserved=level.reserved,
-                priority=level.priority,
-                queued_in=place[0],
-                item_id=place[1],
-            )
-        ],
-        update_conflicts=True,
-        unique_fields=["project", "annotator", "reserved", "priority"],
-        update_fields=["queued_in", "item_id"],
-    )
+    queued_in, item_id = place
+    more = {"reserved": level.reserved, "priority": level.priority, "queued_in": queued_in, "item_id": item_id}
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, values | more | {"now": timezone.now()})

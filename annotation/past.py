@@ -313,7 +313,7 @@ class AnnotationCleaner:
         self.complete = decided.get("incomplete") == "reject"
         self.unmapped: dict[str, Counter[str]] = {}
         self.flat: dict[tuple[str, str], tuple[str, str] | None] = {}
-        self.names = {dimension.key: dimension.name for dimension in work.dimensions_of(self.project)}
+        self.names = {dimension.key: dimension.name for dimension in self.project.dimensions_in_order}
         self.latest = timezone.now()
         self.lost = False  # whether the row at hand has a label that is no level
 

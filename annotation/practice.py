@@ -192,7 +192,7 @@ def submit(user, pk: int, content: dict[str, Any]) -> PracticeAnswer:
     answer.active_seconds = work.clean_seconds(content.get("active_seconds"))
     answer.known = answer.item.gold.labels
     answer.points = points(
-        cleaned["labels"], answer.known, work.dimensions_of(answer.project), near_misses=answer.round.near_misses
+        cleaned["labels"], answer.known, answer.project.dimensions_in_order, near_misses=answer.round.near_misses
     )
     answer.answered_at = timezone.now()
     answer.save()
@@ -228,7 +228,6 @@ def points(
 
 def compared(answer: PracticeAnswer) -> list[dict[str, Any]]:
     """One row a dimension: what was chosen, what is right, and what that was worth (None: not judged)."""
-    from annotation import work
 
     chosen = (answer.content or {}).get("labels", {})
     return [
@@ -238,7 +237,7 @@ def compared(answer: PracticeAnswer) -> list[dict[str, Any]]:
             "accepted": answer.known.get(dimension.key, []),
             "worth": answer.points.get(dimension.key),
         }
-        for dimension in work.dimensions_of(answer.project)
+        for dimension in answer.project.dimensions_in_order
     ]
 
 

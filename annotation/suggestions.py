@@ -513,6 +513,8 @@ def condition(item: Item, annotator_id: int) -> dict[str, Any]:
 
     The assignment is written with them before anything is shown.
     """
+    if not hasattr(item.project, "suggestion_settings"):
+        return {}  # they were never set up
     texts = [item.pk] if item.repeat_of_id is None else [item.pk, item.repeat_of_id]
     found = (
         Suggestion.objects.filter(item__in=texts, status=SuggestionStatus.OK, project__suggestion_settings__is_on=True)

@@ -6,13 +6,14 @@ highest level of a dimension that the project counts as severe (`Project.severe_
 the server's time zone.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
@@ -121,8 +122,8 @@ def warnings_for(project: Project, kinds: Iterable[str]) -> list[dict[str, str]]
 
 def severe_labels(project: Project) -> dict[str, str]:
     """The level that makes a text severe, by dimension."""
-    dimensions = project.dimensions.filter(key__in=project.severe_dimensions)
-    return {dimension.key: dimension.levels[-1] for dimension in dimensions}
+    severe = project.severe_dimensions
+    return {one.key: one.levels[-1] for one in project.dimensions_in_order if one.key in severe}
 
 
 def is_severe(project: Project) -> Q:
@@ -136,6 +137,52 @@ def is_severe(project: Project) -> Q:
 def _own(user, project: Project) -> QuerySet[Annotation]:
     """What this person annotated here. What came in with an import they have read elsewhere, at another time."""
     return Annotation.objects.filter(project=project, annotator=user, imported=None)
+
+
+# What the page of every text shows, in one question: texts annotated today; the severe ones in a row at the end, since
+# the last pause (after the last one that is not severe there are only severe ones); whether a lead sent something back.
+_SO_FAR = """
+WITH own AS NOT MATERIALIZED (
+    SELECT mine.created_at, mine.labels FROM annotation_annotation mine
+    WHERE mine.project_id = %(project)s AND mine.annotator_id = %(user)s
+        AND NOT EXISTS (SELECT FROM annotation_importedannotation elsewhere WHERE elsewhere.annotation_id = mine.id)
+)
+SELECT
+    (SELECT count(*) FROM own WHERE created_at >= %(midnight)s),
+    (SELECT count(*) FROM own WHERE created_at > greatest(
+        (SELECT created_at FROM own WHERE NOT labels @> ANY(%(severe)s::jsonb[]) ORDER BY created_at DESC LIMIT 1),
+        (SELECT started_at FROM annotation_pause
+            WHERE project_id = %(project)s AND annotator_id = %(user)s ORDER BY id DESC LIMIT 1),
+        '-infinity'
+    )),
+    EXISTS (
+        SELECT FROM annotation_sendback sent JOIN annotation_annotation about ON about.id = sent.annotation_id
+        WHERE about.project_id = %(project)s AND about.annotator_id = %(user)s
+            AND sent.answered_at IS NULL AND sent.withdrawn_at IS NULL
+    )
+"""
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """What somebody did in a project, as their next text's page needs it.
+
+    today: texts annotated since midnight. severe_run: severe ones in a row at the end, since the last pause.
+    sent_back: whether a lead sent something back that they have not answered.
+    """
+
+    today: int
+    severe_run: int
+    sent_back: bool
+
+
+def so_far(user, project: Project) -> SoFar:
+    """What this person did here, as of now."""
+    severe = [json.dumps({key: level}) for key, level in severe_labels(project).items()]
+    values = {"project": project.pk, "user": user.pk, "midnight": midnight(), "severe": severe}
+    with connection.cursor() as cursor:
+        cursor.execute(_SO_FAR, values)
+        return SoFar(*cursor.fetchone())
 
 
 def finished_today(user, project: Project) -> int:
@@ -200,24 +247,9 @@ def check_limit(user, project: Project, choices: AnnotatorChoices) -> None:
 # Pauses
 
 
-def severe_run(user, project: Project) -> int:
-    """How many severe texts in a row this person finished last, since their last pause."""
-    severe, own = is_severe(project), _own(user, project)
-    mild = own.exclude(severe).order_by("-created_at").values_list("created_at", flat=True).first()
-    pause = Pause.objects.filter(project=project, annotator=user).values_list("started_at", flat=True).first()
-    run = own.filter(severe)
-    for since in (mild, pause):
-        if since is not None:
-            run = run.filter(created_at__gt=since)
-    return run.count()
-
-
-def pause_suggested(user, project: Project) -> bool:
+def pause_suggested(project: Project, severe_run: int) -> bool:
     """Whether to suggest a pause with the next text: after every `pause_after` severe texts in a row."""
-    if not project.pause_after:
-        return False
-    run = severe_run(user, project)
-    return run > 0 and run % project.pause_after == 0
+    return bool(project.pause_after) and severe_run > 0 and severe_run % project.pause_after == 0
 
 
 def begin_pause(user, project: Project) -> Pause:

@@ -21,7 +21,6 @@ from annotation.models import (
     AnnotationRevision,
     Assignment,
     AssignmentState,
-    Dimension,
     Item,
     ItemKind,
     Project,
@@ -46,13 +45,6 @@ class NoLongerYours(ValidationError):
         )
 
 
-def dimensions_of(project: Project) -> list[Dimension]:
-    """The project's dimensions in order, read once per project object."""
-    if not hasattr(project, "_dimensions"):
-        project._dimensions = list(project.dimensions.all())  # type: ignore[attr-defined]
-    return project._dimensions  # type: ignore[attr-defined]
-
-
 def clean_content(content: dict[str, Any], project: Project, text: str, *, complete: bool) -> dict[str, Any]:
     """What an annotator decided, checked and normalised: the fields of Annotation.CONTENT.
 
@@ -62,7 +54,7 @@ def clean_content(content: dict[str, Any], project: Project, text: str, *, compl
     Raises:
         ValidationError: keyed by field, every field checked.
     """
-    levels = {dimension.key: dimension.levels for dimension in dimensions_of(project)}
+    levels = {dimension.key: dimension.levels for dimension in project.dimensions_in_order}
     cleaned: dict[str, Any] = {
         "labels": content.get("labels", {}),
         "spans": content.get("spans", []),
@@ -125,14 +117,16 @@ def next_assignment(user, project: Project) -> Assignment | None:
     for attempt in range(3):
         try:
             with transaction.atomic():
-                if assignment := _held(user, project):
+                found = _open(user, project)
+                if found and (assignment := _hold_on(found, project)):
                     return assignment
                 choices = wellbeing.choices_of(user, project)
-                wellbeing.check_limit(user, project, choices)
                 declined = choices.declined_kinds
-                if assignment := _resume(user, project, declined) or _take(user, project, declined):
-                    # Another tab may have finished a text meanwhile; from now on nobody but this one holds anything.
-                    wellbeing.check_limit(user, project, choices)
+                assignment = (found and _resume(user, project, declined)) or _take(user, project, declined)
+                # Not earlier: another tab may have finished a text meanwhile, and from now on nobody but this one holds
+                # anything. What was taken goes back with the transaction.
+                wellbeing.check_limit(user, project, choices)
+                if assignment:
                     return assignment
         except IntegrityError:  # the same person in another tab was faster: use what they hold
             logger.info("%s asked for two items at once in project %s", user.pk, project.pk)
@@ -146,10 +140,14 @@ def _lease(project: Project):
     return timezone.now() + timedelta(minutes=project.lease_minutes)
 
 
-def _held(user, project: Project) -> Assignment | None:
-    held = Assignment.objects.filter(project=project, annotator=user, state=AssignmentState.HELD)
-    assignment = held.select_related("item").first()
-    if assignment is None:
+def _open(user, project: Project) -> Assignment | None:
+    """What this person holds, or else something that they held before; after a submit there is mostly neither."""
+    states = (AssignmentState.HELD, AssignmentState.EXPIRED)  # in the order of their names, backwards
+    return Assignment.objects.filter(project=project, annotator=user, state__in=states).order_by("-state").first()
+
+
+def _hold_on(assignment: Assignment, project: Project) -> Assignment | None:
+    if assignment.state != AssignmentState.HELD:
         return None
     assignment.item.project = project
     changed: dict[str, Any] = {}
@@ -158,7 +156,8 @@ def _held(user, project: Project) -> Assignment | None:
     if assignment.guidelines_version != project.guidelines_version:  # the newer ones are on screen from now on
         changed["guidelines_version"] = assignment.guidelines_version = project.guidelines_version
     # Unless it was submitted or skipped in another tab meanwhile.
-    if changed and not held.filter(pk=assignment.pk).update(**changed):
+    held = Assignment.objects.filter(pk=assignment.pk, state=AssignmentState.HELD)
+    if changed and not held.update(**changed):
         return None
     return assignment
 
@@ -265,7 +264,11 @@ def save_draft(user, pk: int, content: dict[str, Any], base: drafts.Base = draft
 
 
 def _locked(user, pk: int) -> Assignment:
-    return Assignment.objects.of(user).select_for_update(of=("self",)).get(pk=pk)
+    # With what handing out the next text asks of the project.
+    found = Assignment.objects.of(user).select_related(
+        "item__project__quality_settings", "item__project__suggestion_settings"
+    )
+    return found.select_for_update(of=("self",)).get(pk=pk)
 
 
 def submit(user, pk: int, content: dict[str, Any], base: drafts.Base = drafts.LAST_WRITE_WINS) -> Annotation:
@@ -311,7 +314,7 @@ def _submit(user, pk: int, content: dict[str, Any], base: drafts.Base) -> Annota
     )
     assignment.state, assignment.draft = AssignmentState.FINISHED, None
     assignment.save(update_fields=["state", "draft"])
-    item.refresh_from_db(fields=["finished", "overlap"])
+    item.finished, item.overlap = Item.objects.values_list("finished", "overlap").get(pk=item.pk)
     if item.kind == ItemKind.WORK and item.finished >= item.overlap:
         pairs.propose(item)
     return annotation

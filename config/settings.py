@@ -93,6 +93,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "expire-leases": {"task": "annotation.expire_leases", "schedule": 60.0},
     "start-suggestions": {"task": "annotation.start_suggestions", "schedule": 60.0},
+    "free-files": {"task": "training.free_files", "schedule": 600.0},
 }
 
 # How long a job may be silent before another worker may take it.
@@ -147,6 +148,24 @@ STORAGES = {
     },
 }
 
+# What runs leave behind, for workers on machines without a common folder. Without it ARTIFACT_ROOT is all there is.
+if S3_ARTIFACTS_BUCKET := env_str("S3_ARTIFACTS_BUCKET", ""):
+    from botocore.config import Config  # a bucket that is away must not hold up a page for minutes
+
+    STORAGES["artifacts"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": S3_ARTIFACTS_BUCKET,
+            "location": "artifacts",  # so that it may be the bucket of uploads too
+            "endpoint_url": env_str("S3_ENDPOINT_URL", "") or None,
+            "region_name": env_str("S3_REGION", "") or None,
+            "default_acl": None,
+            "client_config": Config(
+                connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 4, "mode": "standard"}
+            ),
+        },
+    }
+
 # Uploads larger than this are refused with a sentence. Texts longer than this are rejected row by row.
 MAX_UPLOAD_BYTES = env_int("MAX_UPLOAD_MB", default=500) * 1024 * 1024
 MAX_UNPACKED_BYTES = env_int("MAX_UNPACKED_MB", default=5_000) * 1024 * 1024  # what an uploaded archive may hold
@@ -156,6 +175,11 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
 
 # What the prices of endpoints and the budgets of suggestions are in; shown beside amounts.
 CURRENCY = env_str("CURRENCY", "USD")
+
+# Where finished runs may be published to: below this folder of the worker, and in these accounts of the hub. Empty:
+# nowhere.
+PUBLISH_ROOT = env_str("PUBLISH_ROOT", "")
+PUBLISH_HUB_ACCOUNTS = env_list("PUBLISH_HUB_ACCOUNTS")
 
 # The model that a recipe starts from when it names none: a hub id or a folder.
 BASE_MODEL = env_str("BASE_MODEL", "HuggingFaceTB/SmolLM2-360M-Instruct")

@@ -182,7 +182,7 @@ def _spec(job: Generation):
     """What to generate with. A base model is found once: later outputs come from the one that made the
     first.
     """
-    from training import base_models, runner
+    from training import artifacts, base_models, runner
     from training.engine.generation import GenerationSpec
 
     system = job.system
@@ -202,7 +202,7 @@ def _spec(job: Generation):
             "compute_dtype": parameters.compute_dtype,
         }
     if system.run and system.kind == SystemKind.RUN:
-        values["adapter"] = system.run.adapter
+        values["adapter"] = artifacts.fetch(system.run)
     return GenerationSpec(
         base_folder=base.folder,
         prompt_template=system.prompt_template,

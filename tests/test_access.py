@@ -33,7 +33,7 @@ from evaluation.models import Generation, OutputImport, Report
 from tests.evaluation.factories import make_study, rate_everything
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, SuggestionFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_preference, make_run
-from training.models import Freezing, PreferenceImport, RunMetric
+from training.models import Freezing, PreferenceImport, Publication, RunMetric
 
 pytestmark = pytest.mark.django_db
 
@@ -171,6 +171,7 @@ PAGES: dict[str, Rule] = {
     "training:freeze": page({TRAINER}, "project"),
     "training:new-recipe": page({TRAINER}, "project"),
     "training:new-run": page({TRAINER}, "project"),
+    "training:compare": page(READERS, "project"),
     "training:dataset": page(READERS, "dataset"),
     "training:dataset-file": page(READERS, "dataset", file_format="alpaca"),
     "training:dataset-delete": page({TRAINER}, "dataset"),
@@ -182,6 +183,11 @@ PAGES: dict[str, Rule] = {
     "training:run-figure": page(READERS, "run"),
     "training:run-log": page(READERS, "run"),
     "training:run-adapter": page(READERS, "run"),
+    "training:run-merged": page(READERS, "run"),
+    "training:run-card": page(READERS, "run"),
+    "training:run-publish": page({TRAINER}, "run"),
+    "training:publication-progress": page(READERS, "publication"),
+    "training:publication-cancel": page({TRAINER}, "publication"),
     "training:run-cancel": page({TRAINER}, "run"),
     "training:run-delete": page({TRAINER}, "run"),
     "evaluation:systems": page(READERS, "project"),
@@ -376,6 +382,16 @@ API: dict[str, Rule] = {
     "POST run-cancel": api({TRAINER}, "run"),
     "GET run-log": api(READERS, "run"),
     "GET run-metrics": api(READERS, "run"),
+    "GET run-samples": api(READERS, "run"),
+    "GET run-compare": api(EVERYBODY),
+    "GET run-merged": api(READERS, "run"),
+    "GET run-card": api(READERS, "run"),
+    "GET publication-list": api(EVERYBODY),
+    "POST publication-list": api(
+        {TRAINER}, body=lambda world: {"run": world["run"].pk, "place": "folder", "target": "mine"}
+    ),
+    "GET publication-detail": api(READERS, "publication"),
+    "POST publication-cancel": api({TRAINER}, "publication"),
     "GET system-list": api(EVERYBODY),
     "POST system-list": api({TRAINER}, body=with_project(name="x", kind="base", prompt_template="Fix: {text}")),
     "GET system-detail": api(READERS, "system"),
@@ -499,12 +515,18 @@ def world(settings, tmp_path):
         file=file, file_name="preferences.csv", file_format="csv", **job
     )
     made["recipe"] = RecipeFactory(project=project)
-    run = make_run(dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True)
+    run = make_run(
+        dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True, has_merged=True
+    )
     RunMetric.objects.create(run=run, kind="train", step=1, epoch=1, loss=1)
     run.adapter.mkdir(parents=True)
     (run.adapter / "adapter_config.json").write_text("{}")
+    (run.adapter / "README.md").write_text("# Card")
+    (run.folder / "merged").mkdir()
+    (run.folder / "merged" / "config.json").write_text("{}")
     run.log_file.write_text("log")
     made["run"] = run
+    made["publication"] = Publication.objects.create(run=run, run_name=run.name, target="/nowhere/x", **job)
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from training import runs
-from training.models import Dataset, DatasetRow, PromptVersion, Recipe, Run, RunMetric, RunSample
+from training.models import Dataset, DatasetRow, PromptVersion, Publication, Recipe, Run, RunMetric, RunSample
 from training.parameters import PRESETS
 
 
@@ -130,4 +130,12 @@ class RunSampleAdmin(FrozenAdmin):
 class PromptVersionAdmin(FrozenAdmin):
     list_display = ("name", "version", "project", "created_by", "created_at")
     search_fields = ("name", "project__name")
+    list_select_related = ("project", "created_by")
+
+
+@admin.register(Publication)
+class PublicationAdmin(FrozenAdmin):
+    list_display = ("run_name", "what", "place", "target", "public", "status", "project", "created_by", "created_at")
+    list_filter = ("place", "status", "public")
+    search_fields = ("run_name", "target", "project__name")
     list_select_related = ("project", "created_by")

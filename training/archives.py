@@ -1,10 +1,10 @@
 """Zip files that are sent while they are made, so that neither memory nor the disk holds a large adapter twice."""
 
+import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-CHUNK = 1 << 20
+from training.artifacts import StoredFile
 
 
 class _Outlet:
@@ -25,14 +25,16 @@ class _Outlet:
         return data
 
 
-def zipped(files: Iterable[Path], folder: str) -> Iterator[bytes]:
+def zipped(files: Iterable[StoredFile], folder: str) -> Iterator[bytes]:
     """The files as one uncompressed zip (weights do not get smaller), each under the name `folder/<its name>`."""
     outlet = _Outlet()
+    now = time.localtime()[:6]
     with zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
-        for path in files:
-            entry = zipfile.ZipInfo.from_file(path, f"{folder}/{path.name}")
-            with path.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
-                while data := source.read(CHUNK):
+        for file in files:
+            entry = zipfile.ZipInfo(f"{folder}/{file.name}", now)
+            entry.external_attr = 0o644 << 16
+            with archive.open(entry, "w", force_zip64=True) as target:
+                for data in file.chunks():
                     target.write(data)
                     yield outlet.take()
     yield outlet.take()

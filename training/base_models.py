@@ -15,6 +15,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from training import artifacts
+
 SCRATCH = "scratch-model/"
 SCRATCH_FORMAT = 1  # raise it when the recipe of the scratch model below changes
 SCRATCH_TEXTS = 5_000
@@ -43,17 +45,22 @@ class Base:
     instead_of: str = ""
 
 
-def resolve(base_model: str, texts: Callable[[], Iterable[str]]) -> Base:
+def resolve(base_model: str, texts: Callable[[], Iterable[str]], encoder_decoder: bool = False) -> Base:
     """The base model a recipe names; for "" the BASE_MODEL setting, or the scratch model where that cannot be loaded.
 
     Args:
         base_model: hub id, folder, or "".
         texts: gives the texts that the scratch model's tokenizer is trained on, if it comes to that.
+        encoder_decoder: whether the recipe's method needs one; the BASE_MODEL setting names a causal model.
     Raises:
         BaseModelError: a model that was named cannot be loaded.
     """
     if base_model:
         return locate(base_model)
+    if encoder_decoder:
+        return dataclasses.replace(
+            scratch(texts(), encoder_decoder=True), instead_of="it is no encoder-decoder, which seq2seq needs."
+        )
     try:
         return locate(settings.BASE_MODEL)
     except BaseModelError as error:
@@ -70,7 +77,7 @@ def locate(name: str, revision: str = "") -> Base:
     """
     if name.startswith(SCRATCH):
         folder = settings.ARTIFACT_ROOT / "scratch" / Path(name).name
-        if not folder.is_dir():
+        if not folder.is_dir() and not artifacts.fetch_scratch(folder):
             raise BaseModelError(f"The scratch model {name} is not in the artifact folder of this worker.")
         return Base(name, Path(name).name, folder, is_scratch=True)
     if name.startswith(("/", "~", ".")):
@@ -183,35 +190,37 @@ def _check_config(name: str, folder: Path) -> None:
         raise BaseModelError(f"The base model {name} is already quantised: give the original weights.")
 
 
-def scratch(texts: Iterable[str]) -> Base:
-    """A tiny random Llama with a tokenizer trained on the texts; the same texts give the same model, byte for byte.
+def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
+    """A tiny random Llama, or T5, with a tokenizer trained on the texts; the same texts give the same model byte for
+    byte.
 
     It proves the pipeline, not the method. Two workers may build it at once: the first to finish wins.
     """
     chosen = list(islice(texts, SCRATCH_TEXTS))
-    digest = hashlib.sha256(f"{SCRATCH_FORMAT}\n".encode())
+    digest = hashlib.sha256(f"{SCRATCH_FORMAT}{' encoder-decoder' if encoder_decoder else ''}\n".encode())
     for text in chosen:
         digest.update(hashlib.sha256(text.encode()).digest())
     key = digest.hexdigest()[:16]
     folder = settings.ARTIFACT_ROOT / "scratch" / key
-    if not folder.is_dir():
+    if not folder.is_dir() and not artifacts.fetch_scratch(folder):
         half = folder.with_name(f".{key}-{uuid.uuid4().hex}")
         half.mkdir(parents=True)
         try:
-            _build_scratch(half, chosen)
+            _build_scratch(half, chosen, encoder_decoder)
             half.rename(folder)
         except OSError:
             if not folder.is_dir():  # not merely slower than another worker
                 raise
         finally:
             shutil.rmtree(half, ignore_errors=True)
+    artifacts.put_scratch(folder)
     return Base(f"{SCRATCH}{key}", key, folder, is_scratch=True)
 
 
-def _build_scratch(folder: Path, texts: list[str]) -> None:
+def _build_scratch(folder: Path, texts: list[str], encoder_decoder: bool) -> None:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     end, pad = "<|end|>", "<|pad|>"
     bpe = Tokenizer(models.BPE())
@@ -234,19 +243,43 @@ def _build_scratch(folder: Path, texts: list[str]) -> None:
     tokenizer.save_pretrained(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=64,
-                intermediate_size=128,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=4,
-                max_position_embeddings=2_048,
-                bos_token_id=None,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-                tie_word_embeddings=False,
-            )
+        (_tiny_t5 if encoder_decoder else _tiny_llama)(tokenizer).save_pretrained(folder)
+
+
+def _tiny_llama(tokenizer):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=2_048,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            tie_word_embeddings=False,
         )
-    model.save_pretrained(folder)
+    )
+
+
+def _tiny_t5(tokenizer):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(tokenizer),
+            d_model=64,
+            d_kv=16,
+            d_ff=128,
+            num_layers=2,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+            decoder_start_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )

@@ -1,8 +1,7 @@
 """Frozen datasets, recipes, and runs of a recipe on a dataset."""
 
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator
@@ -273,6 +272,18 @@ class Recipe(models.Model):
         return Hyperparameters.from_json(self.parameters)
 
 
+class Point(NamedTuple):
+    """A point of a run's curves; RunMetric says what the columns are."""
+
+    kind: str
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float | None
+    tokens_per_second: float | None
+    memory_gib: float | None
+
+
 class Run(Job):
     """A recipe applied to a dataset. `parameters` is everything that decided it, as RunParameters.to_json writes it.
 
@@ -324,24 +335,20 @@ class Run(Job):
 
     def log_tail(self) -> str:
         """The end of the log; empty while there is none."""
-        try:
-            with self.log_file.open("rb") as file:
-                file.seek(0, 2)
-                file.seek(max(0, file.tell() - self.LOG_TAIL))
-                return file.read().decode(errors="replace")
-        except OSError:
-            return ""
+        from training import artifacts
 
-    def curve_points(self, most: int = 500) -> list[tuple[str, int, float, float, float | None]]:
-        """(kind, step, epoch, loss, learning rate) in order of step: at most about `most` of each kind, evenly taken
-        and the newest always among them, however long the run.
+        return artifacts.log_tail(self)
+
+    def curve_points(self, most: int = 500) -> list["Point"]:
+        """In order of step: at most about `most` of each kind, evenly taken and the newest always among them, however
+        long the run.
         """
         counts = self.metrics.order_by().values("kind").annotate(points=Count("pk")).values_list("points", flat=True)
         every = max(1, max(counts, default=0) // most)
         points = self.metrics.annotate(
             age=Window(RowNumber(), partition_by="kind", order_by=F("step").desc()) - 1, rest=Mod("age", every)
         ).filter(rest=0)
-        return list(points.order_by("step", "-kind").values_list("kind", "step", "epoch", "loss", "learning_rate"))
+        return [Point(*values) for values in points.order_by("step", "-kind").values_list(*Point._fields)]
 
     def run_parameters(self) -> RunParameters:
         return RunParameters.from_json(self.parameters)
@@ -399,8 +406,56 @@ class RunSample(models.Model):
         return f"{self.run}, step {self.step}, text {self.position}"
 
 
+class DeletedRun(models.Model):
+    """That there was such a run: machines that still have files of it, and the bucket, free them when they see this."""
+
+    run = models.BigIntegerField(primary_key=True, help_text="Its number; no other run will have it.")
+    in_bucket = models.BooleanField(default=True, db_index=True, help_text="The artifacts bucket was not cleared yet.")
+    deleted_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Run {self.run}"
+
+
 @receiver(post_delete, sender=Run)
-def remove_folder(sender, instance: Run, **kwargs) -> None:
+def free_files(sender, instance: Run, **kwargs) -> None:
     """A run's files go with its row, once that is certain."""
-    folder = instance.folder
-    transaction.on_commit(lambda: shutil.rmtree(folder, ignore_errors=True))
+    from training import artifacts
+
+    pk = instance.pk
+    DeletedRun.objects.create(run=pk)
+    transaction.on_commit(lambda: artifacts.remove_quietly(pk))
+
+
+class PublicationWhat(models.TextChoices):
+    ADAPTER = "adapter", "Adapter"
+    MERGED = "merged", "Merged model"
+
+
+class PublicationPlace(models.TextChoices):
+    FOLDER = "folder", "Folder of the worker"
+    HUB = "hub", "Hugging Face Hub"
+
+
+class Publication(Job):
+    """A copy of a finished run's adapter or merged model, elsewhere. It stays there when the run is deleted.
+
+    `done` and `total` count bytes of a folder, in MiB; of the hub only the end is known.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="publications")
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="publications")
+    run_name = models.CharField(max_length=200, editable=False, help_text="Kept when the run is deleted.")
+    what = models.CharField(max_length=10, choices=PublicationWhat.choices, default=PublicationWhat.ADAPTER)
+    place = models.CharField(max_length=10, choices=PublicationPlace.choices, default=PublicationPlace.FOLDER)
+    target = models.CharField(max_length=500, help_text="The folder's path, or account/name on the hub.")
+    public = models.BooleanField(default=False, help_text="On the hub: everybody may see it.")
+    url = models.CharField(max_length=700, blank=True, editable=False, help_text="Where it is.")
+
+    objects = Job.ScopedManager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_what_display()} of {self.run_name} in {self.target}"

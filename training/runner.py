@@ -105,7 +105,11 @@ def _resolved(run: Run, record: "_Record") -> tuple[RunParameters, base_models.B
         base = base_models.locate(run.base_model, run.base_revision)
     else:
         prompt = parameters.prompt_template
-        base = base_models.resolve(parameters.base_model, lambda: scratch_texts(run.dataset, prompt))
+        base = base_models.resolve(
+            parameters.base_model,
+            lambda: scratch_texts(run.dataset, prompt),
+            encoder_decoder=parameters.method == "seq2seq",
+        )
     run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
     run.device, run.library_versions = loading.device(), loading.library_versions()
     run.parameters |= {

@@ -59,7 +59,7 @@ def ask(
     prompt: SuggestionPrompt, rate_per_minute: int, take: Callable[[], Request | None], tick: Callable[[], None]
 ) -> Iterator[Asked]:
     """As suggesters.Suggester.ask; batch by batch. The rate limit is for servers of others and does not hold here."""
-    from training import base_models  # here, so that web processes never load torch
+    from training import artifacts, base_models  # here, so that web processes never load torch
     from training.engine import generation, loading
 
     run = _usable(prompt.project_id).filter(pk=prompt.source_id).first()
@@ -71,7 +71,7 @@ def ask(
         base = base_models.locate(run.base_model, run.base_revision)
         spec = generation.GenerationSpec(
             base_folder=base.folder,
-            adapter=run.adapter,
+            adapter=artifacts.fetch(run),
             prompt_template="{text}",  # the prompts are complete
             max_length=parameters.max_length,
             max_new_tokens=prompt.max_tokens,

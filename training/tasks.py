@@ -4,8 +4,8 @@ from celery import shared_task
 
 from annotation import jobs, suggestions
 from annotation.models import SuggestionJob
-from training import datasets, preferences, runner
-from training.models import Freezing, PreferenceImport, Run
+from training import artifacts, datasets, preferences, publishing, runner
+from training.models import Freezing, PreferenceImport, Publication, Run
 
 
 @shared_task(name="training.execute_run")
@@ -29,6 +29,18 @@ def execute_preference_import(pk: int) -> None:
     jobs.execute(PreferenceImport.objects, pk, preferences.run)
 
 
+@shared_task(name="training.execute_publication")
+def execute_publication(pk: int) -> None:
+    jobs.execute(Publication.objects, pk, publishing.run)
+
+
+@shared_task(name="training.free_files")
+def free_files() -> None:
+    artifacts.clear()
+    artifacts.tidy()
+
+
+jobs.TASKS[Publication] = execute_publication
 jobs.TASKS[Run] = execute_run
 jobs.TASKS[Freezing] = execute_freezing
 jobs.TASKS[PreferenceImport] = execute_preference_import

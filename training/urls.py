@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training import dataset_views, views
+from training import dataset_views, file_views, run_views, views
 
 app_name = "training"
 urlpatterns = [
@@ -13,6 +13,7 @@ urlpatterns = [
     path("projects/<int:pk>/training/preferences/upload/", dataset_views.preference_upload, name="preference-upload"),
     path("projects/<int:pk>/training/recipes/new/", views.new_recipe, name="new-recipe"),
     path("projects/<int:pk>/training/runs/new/", views.new_run, name="new-run"),
+    path("projects/<int:pk>/training/compare/", run_views.compare, name="compare"),
     path("datasets/<int:pk>/", dataset_views.dataset, name="dataset"),
     path("datasets/<int:pk>/diff/", dataset_views.dataset_diff_page, name="dataset-diff"),
     path("datasets/<int:pk>/figures/<slug:name>.svg", dataset_views.dataset_figure, name="dataset-figure"),
@@ -35,8 +36,13 @@ urlpatterns = [
     path("runs/<int:pk>/", views.run, name="run"),
     path("runs/<int:pk>/progress/", views.run_progress, name="run-progress"),
     path("runs/<int:pk>/loss.svg", views.run_figure, name="run-figure"),
-    path("runs/<int:pk>/log.txt", views.run_log, name="run-log"),
-    path("runs/<int:pk>/adapter.zip", views.run_adapter, name="run-adapter"),
+    path("runs/<int:pk>/log.txt", file_views.run_log, name="run-log"),
+    path("runs/<int:pk>/adapter.zip", file_views.run_adapter, name="run-adapter"),
+    path("runs/<int:pk>/merged.zip", file_views.run_merged, name="run-merged"),
+    path("runs/<int:pk>/card/", file_views.run_card, name="run-card"),
+    path("runs/<int:pk>/publish/", file_views.run_publish, name="run-publish"),
+    path("publications/<int:pk>/progress/", file_views.publication_progress, name="publication-progress"),
+    path("publications/<int:pk>/cancel/", file_views.publication_cancel, name="publication-cancel"),
     path("runs/<int:pk>/cancel/", views.run_cancel, name="run-cancel"),
     path("runs/<int:pk>/delete/", views.run_delete, name="run-delete"),
 ]

@@ -57,7 +57,7 @@ class AssignmentSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(ShownSuggestionSerializer(allow_null=True))
     def get_suggestion(self, assignment: Assignment) -> dict | None:
-        return suggestions.shown(assignment, work.dimensions_of(assignment.item.project))
+        return suggestions.shown(assignment, assignment.item.project.dimensions_in_order)
 
 
 class ContentSerializer(serializers.Serializer):

@@ -1,5 +1,6 @@
 """Projects, their dimensions and their people."""
 
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -124,6 +125,11 @@ class Project(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("annotation:project", args=[self.pk])
+
+    @cached_property
+    def dimensions_in_order(self) -> list["Dimension"]:
+        """The project's dimensions, read once per project object."""
+        return list(self.dimensions.all())
 
 
 class ProjectScopedQuerySet(models.QuerySet):

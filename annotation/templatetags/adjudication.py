@@ -11,9 +11,15 @@ register = template.Library()
 
 @register.inclusion_tag("annotation/_sent_back.html", takes_context=True)
 def sent_back(context) -> dict[str, Any]:
-    """What waits for this person's answer in `project`; the one about the annotation on screen first."""
+    """What waits for this person's answer in `project`; the one about the annotation on screen first.
+
+    A page that knows already says with `sent_back` whether anything does.
+    """
     request, project, task = context["request"], context["project"], context.get("task") or {}
-    waiting = list(pairs.waiting(request.user).filter(project=project)[:20])
+    waiting = []
+    if context.get("sent_back", True):
+        # Nothing of the texts is shown here, so the rows alone will do.
+        waiting = list(pairs.waiting(request.user).filter(project=project).select_related(None)[:20])
     annotation = task.get("annotation")
     about = next((one for one in waiting if annotation is not None and one.annotation_id == annotation.pk), None)
     return {"waiting": waiting, "about": about, "csrf_token": context.get("csrf_token")}

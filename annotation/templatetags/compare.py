@@ -9,7 +9,6 @@ from typing import Any
 from django import template
 
 from annotation.models import Project
-from annotation.work import dimensions_of
 
 register = template.Library()
 
@@ -97,4 +96,4 @@ def entry(mapping: Mapping[Any, Any] | str, key: Any) -> Any:
 @register.filter
 def in_order(labels: Mapping[str, str], project: Project) -> list[tuple[str, str]]:
     """Labels as (key, level) in the order of the project's dimensions; the database keeps no order of its own."""
-    return [(one.key, labels[one.key]) for one in dimensions_of(project) if one.key in labels]
+    return [(one.key, labels[one.key]) for one in project.dimensions_in_order if one.key in labels]

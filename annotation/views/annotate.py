@@ -16,6 +16,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import access, controls, drafts, practice, suggestions, wellbeing, work
 from annotation.models import Annotation, Assignment, Project, Role
 
+# What the form of a text asks about finished texts and practice, for one that is neither: a template searches long for
+# a name that is not there.
+NEITHER = {"annotation": None, "locked": "", "practice": None, "draft_restored": False}
+
 
 def practice_first(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Take people to the practice round wherever they would get a text before they passed it."""
@@ -211,6 +215,7 @@ def _assignment_task(request: HttpRequest, assignment: Assignment, content: dict
             "skip_url": reverse("annotation:skip", args=[assignment.pk]),
             "item": assignment.item,
             "has_draft": bool(assignment.draft),
+            **NEITHER,
         }
         | _fields(assignment.item.project, content, assignment),
     }
@@ -239,7 +244,7 @@ def _annotation_task(
 
 
 def _fields(project: Project, content: dict[str, Any], row: Assignment | Annotation) -> dict[str, Any]:
-    suggestion = suggestions.shown(row, work.dimensions_of(project))
+    suggestion = suggestions.shown(row, project.dimensions_in_order)
     if suggestion:
         # Marks on nearly every word would hide what is proposed.
         suggestion["is_close"] = suggestions.closeness(row.item.text, suggestion["rewrite"]) > 0.35
@@ -251,7 +256,7 @@ def content_fields(
 ) -> dict[str, Any]:
     """What the form of a text shows of a content, as the practice page needs it too."""
     labels = content.get("labels") or {}
-    dimensions = work.dimensions_of(project)
+    dimensions = project.dimensions_in_order
     suggested = suggestion["labels"] if suggestion else {}
     if suggestion:
         suggestion["named_labels"] = [(d.name, suggested[d.key]) for d in dimensions if d.key in suggested]
@@ -283,10 +288,17 @@ def content_fields(
 
 
 def _show(request: HttpRequest, project: Project, task: dict[str, Any], status: int = 200) -> HttpResponse:
-    today = wellbeing.finished_today(request.user, project)
-    context = {"project": project, "today": today, "goal": project.daily_limit, **task}
+    so_far = wellbeing.so_far(request.user, project)
+    context = {
+        "project": project,
+        "today": so_far.today,
+        "goal": project.daily_limit,
+        "sent_back": so_far.sent_back,
+        **task,
+    }
     if shown := task.get("task"):
         context["warnings"] = wellbeing.warnings_for(project, shown["item"].content_kinds)
-        context["suggest_pause"] = not shown.get("annotation") and wellbeing.pause_suggested(request.user, project)
+        suggest = not shown.get("annotation") and wellbeing.pause_suggested(project, so_far.severe_run)
+        context["suggest_pause"] = suggest
     template = "annotation/_task.html" if request.htmx else "annotation/annotate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import access, gold, practice, wellbeing, work
+from annotation import access, gold, practice, wellbeing
 from annotation.models import PracticeAnswer, PracticeRound, Project, Role
 from annotation.views.annotate import content_fields, posted_content
 
@@ -155,7 +155,7 @@ def scores(ended: PracticeRound, project: Project) -> list[dict[str, Any]]:
             "known": score["known"],
             "percent": 100 * score["right"] / score["known"],
         }
-        for dimension in work.dimensions_of(project)
+        for dimension in project.dimensions_in_order
         if (score := ended.scores.get(dimension.key))
     ]
 

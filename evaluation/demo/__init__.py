@@ -118,7 +118,7 @@ def _import(project: Project, lead) -> None:
 def _annotate(project: Project, colleagues: list[Any], known: dict[str, dict[str, str]]) -> None:
     """Both annotate the same texts. The second sees some things otherwise, so that agreement is not perfect."""
     chance = random.Random(SEED)  # noqa: S311 - the same demo every time
-    levels = {dimension.key: dimension.levels for dimension in work.dimensions_of(project)}
+    levels = {dimension.key: dimension.levels for dimension in project.dimensions_in_order}
     for number, colleague in enumerate(colleagues):
         for _ in range(ANNOTATED):
             assignment = work.next_assignment(colleague, project)

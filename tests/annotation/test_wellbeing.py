@@ -15,7 +15,9 @@ from annotation.models import (
     AnnotatorChoices,
     Assignment,
     AssignmentState,
+    ImportedAnnotation,
     Item,
+    ItemImport,
     Pause,
     PracticeAnswer,
     RewriteVote,
@@ -485,12 +487,16 @@ def test_the_limit_costs_the_same_query_however_much_was_read_and_uses_the_index
 # Pauses
 
 
+def pause_suggested(user, project):
+    return wellbeing.pause_suggested(project, wellbeing.so_far(user, project).severe_run)
+
+
 def test_a_pause_is_suggested_after_a_run_of_severe_texts_and_never_forced(client, project, ann):
     ItemFactory.create_batch(12, project=project)
     suggested = []
     for labels in (SEVERE, SEVERE, MILD, SEVERE, SEVERE, SEVERE, SEVERE):
         finish(ann, project, labels)
-        suggested.append(wellbeing.pause_suggested(ann, project))
+        suggested.append(pause_suggested(ann, project))
     assert suggested == [False, False, False, False, False, True, False]
     for _ in range(2):
         finish(ann, project, SEVERE)
@@ -503,11 +509,13 @@ def test_severe_is_what_the_project_says_and_zero_suggests_never(project, ann):
     ItemFactory.create_batch(3, project=project)
     for _ in range(3):
         finish(ann, project, SEVERE)
-    assert wellbeing.pause_suggested(ann, project)
+    assert pause_suggested(ann, project)
     project.pause_after = 0
-    assert not wellbeing.pause_suggested(ann, project)
+    assert not pause_suggested(ann, project)
     project.pause_after, project.severe_dimensions = 3, ["bias"]
-    assert not wellbeing.pause_suggested(ann, project)
+    assert not pause_suggested(ann, project)
+    project.severe_dimensions = []
+    assert not pause_suggested(ann, project)
 
 
 def test_a_pause_begins_a_new_run(project, ann):
@@ -516,9 +524,23 @@ def test_a_pause_begins_a_new_run(project, ann):
         finish(ann, project, SEVERE)
     wellbeing.begin_pause(ann, project)
     wellbeing.end_pause(ann, project)
-    assert wellbeing.severe_run(ann, project) == 0
+    assert wellbeing.so_far(ann, project).severe_run == 0
     finish(ann, project, SEVERE)
-    assert wellbeing.severe_run(ann, project) == 1
+    assert wellbeing.so_far(ann, project).severe_run == 1
+
+
+def test_what_came_in_with_an_import_counts_neither_today_nor_in_a_run(project, ann, lead):
+    ItemFactory.create_batch(3, project=project)
+    done = [finish(ann, project, labels) for labels in (SEVERE, SEVERE, MILD)]
+    assert wellbeing.so_far(ann, project) == wellbeing.SoFar(today=3, severe_run=0, sent_back=False)
+    job = ItemImport.objects.create(project=project, created_by=lead, file_name="a.csv", file_format="csv")
+    for annotation in done[1:]:
+        ImportedAnnotation.objects.create(annotation=annotation, item_import=job, row=2, name="ann")
+    assert wellbeing.so_far(ann, project) == wellbeing.SoFar(today=1, severe_run=1, sent_back=False)
+    days_ago(done[0], 1)
+    assert wellbeing.so_far(ann, project) == wellbeing.SoFar(today=0, severe_run=1, sent_back=False)
+    assert wellbeing.finished_today(ann, project) == 0
+    assert wellbeing.so_far(lead, project) == wellbeing.SoFar(today=0, severe_run=0, sent_back=False)
 
 
 def test_a_pause_is_a_quiet_page_that_ends_when_the_person_says_so(client, project, ann):

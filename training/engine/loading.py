@@ -65,12 +65,18 @@ def is_encoder_decoder(folder: Path) -> bool:
 
 
 def load_model(
-    folder: Path, *, dtype: torch.dtype, double_quantisation: bool = True, four_bit: bool = True
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    double_quantisation: bool = True,
+    four_bit: bool = True,
+    sharded: bool = False,
 ) -> transformers.PreTrainedModel:
     """A causal or encoder-decoder model, as its config says, on this process's GPU if there is one.
 
     Args:
         four_bit: the weights in 4-bit NF4 and the arithmetic in `dtype`; otherwise both in `dtype`.
+        sharded: the weights will be spread over processes, which needs their bits stored as numbers of `dtype`.
     """
     kind = transformers.AutoModelForSeq2SeqLM if is_encoder_decoder(folder) else transformers.AutoModelForCausalLM
     quantisation = transformers.BitsAndBytesConfig(
@@ -78,6 +84,7 @@ def load_model(
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=double_quantisation,
         bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
     )
     try:
         model = kind.from_pretrained(

@@ -1,88 +1,46 @@
 """Train a model on a dataset's pairs with the libraries of the field. Knows nothing of Django.
 
 Progress goes out through the callbacks of `Reports`; any exception that one of them raises stops the training there
-and then.
+and then. Launched as several processes (by torchrun or accelerate), each calls `train` alike and the first one tells.
 """
 
 import json
-import math
+import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
-import peft
 import torch
 import transformers
-import trl
 
-from training.engine.checkpoints import COMPLETE
+from training.engine import batching, examples, methods, samples
+from training.engine.examples import Row
 from training.engine.loading import (
     TrainingError,
-    chat,
     compute_dtype,
     device,
+    is_encoder_decoder,
     library_versions,
     load_model,
     load_tokenizer,
+    local_rank,
 )
+from training.engine.order import Progress
+from training.engine.reports import Metric, Reports, Sample
+from training.engine.watch import Watch, peak_memory_gib
 from training.engine.watching import watched
 from training.parameters import RunParameters
-from training.prompts import render
 
-
-class Row(NamedTuple):
-    """A pair of a dataset; of a preference, `rewrite` is the preferred output and `rejected` the other."""
-
-    text: str
-    rewrite: str
-    rejected: str = ""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A point of a curve. `tokens` and `seconds` count from the start of the run's first attempt and of this one."""
-
-    kind: str  # "train" or "eval"
-    step: int
-    epoch: float
-    loss: float
-    learning_rate: float | None = None
-    grad_norm: float | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-    tokens_per_second: float | None = None
-    memory_gib: float | None = None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An output for one of the fixed validation texts, at an evaluation."""
-
-    step: int
-    position: int
-    text: str
-    rewrite: str
-    output: str
-
-
-@dataclass(frozen=True)
-class Reports:
-    """What the training tells as it goes: a tick several times a step, every step, every metric, lines of the log."""
-
-    tick: Callable[[], None]
-    step: Callable[[int, int, float, float], None]  # step, total, epoch, seconds left
-    metric: Callable[[Metric], None]
-    samples: Callable[[list[Sample]], None]
-    log: Callable[[str], None]
+__all__ = ["Metric", "Reports", "Result", "Row", "Sample", "train"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished training leaves: where the adapter is, and figures about the run."""
+    """What a finished training leaves: where the trained weights are, and figures about the run."""
 
     adapter: Path
     figures: dict[str, Any]
@@ -96,249 +54,139 @@ def train(
     reports: Reports,
     resume_from: Path | None = None,
 ) -> Result:
-    """Train an adapter and leave it in `folder/adapter`.
+    """Train by the recipe's method and leave what was trained in `folder/adapter`: an adapter, or a whole model.
 
     Args:
         rows: split -> rows; "train" must have some, "validation" may be empty.
-        base_folder: the base model's files. folder: where checkpoints and the adapter go.
+        base_folder: the base model's files. folder: where checkpoints and the trained weights go.
         resume_from: a checkpoint of `last_checkpoint` to go on from.
     Raises:
         TrainingError: with a sentence for people. Whatever `reports` raises passes through.
     """
     p = parameters
-    on_gpu = torch.cuda.is_available()
-    dtype = compute_dtype(p.compute_dtype)
+    if int(os.environ.get("RANK", "0")):
+        reports = reports.silent()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+        torch.cuda.reset_peak_memory_stats()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
-    reports.log(f"Device: {device()}. Arithmetic in {str(dtype).removeprefix('torch.')}.")
-
-    optimizer = p.optimizer
-    if not on_gpu and optimizer != "adamw_torch":
-        reports.log(f"{optimizer} needs a GPU: AdamW without paging (adamw_torch) is used instead.")
-        optimizer = "adamw_torch"
-    if p.schedule == "constant" and p.warmup_ratio:
-        reports.log("The constant schedule has no warm-up: the warm-up share has no effect.")
-
-    tokenizer = watched(lambda: load_tokenizer(base_folder), reports.tick)
-    model = watched(
-        lambda: load_model(base_folder, dtype=dtype, double_quantisation=p.double_quantisation), reports.tick
-    )
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit and p.max_length > limit:
-        raise TrainingError(f"The base model reads {limit} tokens at most: set the maximum length to {limit} or less.")
-    checkpointing = {"use_reentrant": False}
-    model = peft.prepare_model_for_kbit_training(
-        model, use_gradient_checkpointing=p.gradient_checkpointing, gradient_checkpointing_kwargs=checkpointing
-    )
-    examples = {split: _examples(tokenizer, p, pairs, split, reports) for split, pairs in rows.items() if pairs}
-    if not examples.get("train"):
-        raise TrainingError(
-            f"No pair of the training split leaves room for its rewrite in {p.max_length} tokens: "
-            "raise the maximum length."
-        )
-    validation = examples.get("validation") or None
-    config = trl.SFTConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=p.batch_size,
-        per_device_eval_batch_size=p.batch_size,
-        gradient_accumulation_steps=p.gradient_accumulation,
-        num_train_epochs=p.epochs,
-        max_steps=p.max_steps or -1,
-        max_length=p.max_length,
-        learning_rate=p.learning_rate,
-        lr_scheduler_type=p.schedule,
-        warmup_steps=p.warmup_ratio,  # below 1 it is a share of all steps
-        weight_decay=p.weight_decay,
-        max_grad_norm=p.max_grad_norm,
-        optim=optimizer,
-        gradient_checkpointing=p.gradient_checkpointing,
-        gradient_checkpointing_kwargs=checkpointing if p.gradient_checkpointing else None,
-        completion_only_loss=True,
-        logging_steps=p.logging_steps,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # a loss that is no number must be seen, not smoothed away
-        eval_strategy="steps" if validation else "no",
-        eval_steps=p.eval_steps,
-        save_strategy="steps",
-        save_steps=p.save_steps,
-        save_total_limit=2,
-        bf16=dtype == torch.bfloat16,
-        fp16=dtype == torch.float16,
-        use_cpu=not on_gpu,
-        seed=p.seed,
-        data_seed=p.seed,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=on_gpu,
-        report_to="none",
-        disable_tqdm=True,
-    )
-    watch = _Watch(reports)
-    try:
-        trainer = trl.SFTTrainer(
-            model=model,
-            args=config,
-            train_dataset=examples["train"],
-            eval_dataset=validation,
-            processing_class=tokenizer,
-            peft_config=peft.LoraConfig(
-                r=p.lora_rank,
-                lora_alpha=p.lora_alpha,
-                lora_dropout=p.lora_dropout,
-                target_modules=p.target_list,
-                bias="none",
-                task_type="CAUSAL_LM",
-            ),
-            callbacks=[watch],
-        )
-    except ValueError as error:
-        if "target modules" in str(error).lower():
-            raise TrainingError(
-                f"The base model has no layers named {p.target_modules}: use all-linear, or its own names."
-            ) from error
-        raise
-    trainer.remove_callback(transformers.PrinterCallback)
-    trainable = [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    for weight in trainable:
-        # trl keeps the adapter in bfloat16, where the small steps of these learning rates round to nothing
-        weight.data = weight.data.float()
-    reports.log(f"{sum(weight.numel() for weight in trainable):,} weights are trained.")
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
+    job = _job(p, rows, base_folder, folder, reports)
+    trainer = methods.build(job)
+    weights = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
+    reports.log(f"{weights:,} weights are trained.")
+    if resume_from:
+        job.progress.restore(resume_from, trainer.args.process_index)
+    watch = Watch(reports, job.progress, methods.ceiling(p, len(job.tokenizer)), _sampler(trainer, job, rows))
+    trainer.add_callback(watch)
 
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     seconds = time.monotonic() - started
-    if validation and watch.evaluated_at != trainer.state.global_step:
+    if "validation" in job.examples and watch.evaluated_at != trainer.state.global_step:
         trainer.evaluate()
-
-    adapter = folder / "adapter"
-    shutil.rmtree(adapter, ignore_errors=True)
-    trainer.model.save_pretrained(adapter)
-    tokenizer.save_pretrained(adapter)
-    # The base's name and commit instead of a folder of this machine, so that the adapter is of use elsewhere.
-    config_file = adapter / "adapter_config.json"
-    base = {"base_model_name_or_path": p.base_model, "revision": p.base_revision}
-    config_file.write_text(json.dumps(json.loads(config_file.read_text()) | base, indent=2) + "\n")
-    (adapter / "recipe.json").write_text(
-        json.dumps({"parameters": p.to_json(), "library_versions": library_versions()}, indent=2) + "\n"
-    )
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    tokens = job.progress.total_tokens()
     figures: dict[str, Any] = {
         "steps": trainer.state.global_step,
         "epochs": round(trainer.state.epoch or 0.0, 4),
         "train_loss": history[-1] if history else outcome.training_loss,
         "validation_loss": watch.validation_loss,
-        "trained_weights": sum(weight.numel() for weight in trainable),
-        "training_pairs": len(trainer.train_dataset),
+        "trained_weights": weights,
+        "training_pairs": len(job.examples["train"]),
         "seconds": round(seconds, 1),
-        "tokens_per_second": round(watch.tokens_per_second(seconds), 1),
-        "peak_gpu_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if on_gpu else None,
+        "tokens": tokens,
+        "tokens_per_second": round((tokens - job.progress.before) / watch.busy, 1) if watch.busy else 0.0,
+        "peak_gpu_gib": round(peak_memory_gib(), 2) if torch.cuda.is_available() else None,
+        "peak_memory_gib": round(peak_memory_gib(), 2),
+        "batching": job.batching,
+        "processes": trainer.args.world_size,
+        "data_order": job.progress.data_order(),
+        **watch.extra,
     }
-    (adapter / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
-    return Result(adapter, figures)
+    return Result(_store(trainer, job, figures), figures)
 
 
-def _examples(
-    tokenizer: transformers.PreTrainedTokenizerBase,
-    parameters: RunParameters,
-    pairs: list[Row],
-    split: str,
-    reports: Reports,
-) -> datasets.Dataset:
-    """Prompt and completion of each pair that leaves room for its completion; the log says what was cut."""
-    kept, cut, dropped = [], 0, 0
-    for number, (text, rewrite, _) in enumerate(pairs):
-        if number % 100 == 0:
-            reports.tick()
-        prompt = render(parameters.prompt_template, text, parameters.examples)
-        before = len(_tokens(tokenizer, prompt))
-        if before >= parameters.max_length:
-            dropped += 1
-            continue
-        cut += before + len(tokenizer(rewrite, add_special_tokens=False)["input_ids"]) >= parameters.max_length
-        answer = [{"role": "assistant", "content": rewrite}] if tokenizer.chat_template else rewrite
-        kept.append({"prompt": chat(tokenizer, prompt), "completion": answer})
-    reports.log(f"{split}: {len(kept)} pairs.")
-    if cut:
-        reports.log(f"{split}: {cut} of the rewrites cut at {parameters.max_length} tokens.")
-    if dropped:
-        reports.log(f"{split}: {dropped} left out, where the prompt alone has {parameters.max_length} tokens.")
-    return datasets.Dataset.from_list(kept)
-
-
-def _tokens(tokenizer: transformers.PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    message = chat(tokenizer, prompt)
-    if isinstance(message, str):
-        return tokenizer(message)["input_ids"]
-    return tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=True)["input_ids"]
-
-
-class _Watch(transformers.TrainerCallback):
-    """Passes on what the trainer does, stops on a loss that is no number, and marks checkpoints as complete."""
-
-    def __init__(self, reports: Reports) -> None:
-        self.reports = reports
-        self.started = time.monotonic()
-        self.first_step = 0
-        self.first_tokens: int | None = None
-        self.tokens = 0
-        self.evaluated_at = -1
-        self.validation_loss: float | None = None
-
-    def tokens_per_second(self, seconds: float) -> float:
-        return max(0, self.tokens - (self.first_tokens or 0)) / seconds if seconds else 0.0
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.started, self.first_step = time.monotonic(), state.global_step
-        self.reports.step(state.global_step, state.max_steps, state.epoch or 0.0, 0.0)
-
-    def on_substep_end(self, args, state, control, **kwargs):
-        self.reports.tick()
-
-    def on_prediction_step(self, args, state, control, **kwargs):
-        self.reports.tick()
-
-    def on_step_end(self, args, state, control, **kwargs):
-        done = state.global_step - self.first_step
-        pace = (time.monotonic() - self.started) / max(1, done)
-        left = pace * (state.max_steps - state.global_step)
-        self.reports.step(state.global_step, state.max_steps, state.epoch or 0.0, left)
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        logs = logs or {}
-        if "eval_loss" in logs:
-            kind, loss = "eval", logs["eval_loss"]
-        elif "loss" in logs:
-            kind, loss = "train", logs["loss"]
-        else:
-            return
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss was no number any more at step {state.global_step}: try a lower learning rate, or float32 "
-                "as the compute type."
-            )
-        self.tokens = int(logs.get("num_tokens") or self.tokens)
-        if self.first_tokens is None:
-            self.first_tokens = self.tokens
-        if kind == "eval":
-            self.evaluated_at, self.validation_loss = state.global_step, loss
-        grad_norm = logs.get("grad_norm")
-        if grad_norm is not None and not math.isfinite(grad_norm):
-            grad_norm = None  # float16 training skips such a step by design
-        self.reports.metric(
-            Metric(
-                kind,
-                state.global_step,
-                state.epoch or 0.0,
-                float(loss),
-                logs.get("learning_rate"),
-                None if grad_norm is None else float(grad_norm),
-                self.tokens or None,
-                round(time.monotonic() - self.started, 3),
-            )
+def _job(
+    p: RunParameters, rows: dict[str, list[Row]], base_folder: Path, folder: Path, reports: Reports
+) -> methods.Job:
+    """Everything loaded and checked, the log saying what is done differently from the recipe and why."""
+    if is_encoder_decoder(base_folder) != (p.method == "seq2seq"):
+        raise TrainingError(
+            "The base model is no encoder-decoder: choose another method than seq2seq, or a base model such as T5 or "
+            "BART."
+            if p.method == "seq2seq"
+            else f"The base model is an encoder-decoder, which {p.method} cannot train: choose the method seq2seq, or "
+            "another base model."
         )
+    dtype = compute_dtype(p.compute_dtype)
+    if dtype == torch.float16 and p.method == "seq2seq":
+        reports.log("Models like T5 overflow in float16: float32 is used instead.")
+        dtype = torch.float32
+    reports.log(f"Device: {device()}. Arithmetic in {str(dtype).removeprefix('torch.')}.")
+    if p.schedule == "constant" and p.warmup_ratio:
+        reports.log("The constant schedule has no warm-up: the warm-up share has no effect.")
+    if p.processes > 1 and p.sharding == "fsdp" and not torch.cuda.is_available():
+        reports.log("Sharing the model between processes needs GPUs: each process holds the whole model (ddp).")
+    tokenizer = watched(lambda: load_tokenizer(base_folder), reports.tick)
+    load = partial(
+        load_model,
+        base_folder,
+        # Weights that all move are kept in full numbers: small steps would round to nothing.
+        dtype=torch.float32 if p.method == "seq2seq" and p.full_finetuning else dtype,
+        four_bit=p.in_four_bits,
+        double_quantisation=p.double_quantisation,
+        sharded=p.sharding == "fsdp" and p.processes > 1,
+    )
+    model = watched(load, reports.tick)
+    _check_length(p, model.config)
+    built = examples.build(tokenizer, p, rows, reports)
+    chosen = batching.choose(p, model, dtype, reports)
+    return methods.Job(p, tokenizer, model, built, folder, dtype, chosen, Progress(), reports)
 
-    def on_save(self, args, state, control, **kwargs):
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (checkpoint / COMPLETE).write_text(json.dumps({"step": state.global_step}))
-        self.reports.log(f"Checkpoint at step {state.global_step}.")
+
+def _check_length(p: RunParameters, config: transformers.PretrainedConfig) -> None:
+    limit = getattr(config, "max_position_embeddings", None)
+    room = limit - (p.prefix_tokens if p.method == "prefix" else 0) if limit else None
+    if room is not None and p.max_length > room:
+        raise TrainingError(f"The base model reads {limit} tokens at most: set the maximum length to {room} or less.")
+
+
+def _sampler(trainer: transformers.Trainer, job: methods.Job, rows: dict[str, list[Row]]):
+    """Gives the outputs on the fixed validation texts; None in processes that do not tell."""
+    texts = rows.get("validation", [])[: samples.COUNT]
+    if not texts or not trainer.is_world_process_zero():
+        return None
+    if trainer.is_fsdp_enabled:
+        job.reports.log("No sample outputs during the training: the model is spread over the processes.")
+        return None
+    return lambda step: samples.outputs(
+        trainer.accelerator.unwrap_model(trainer.model), job.tokenizer, job.parameters, texts, step, job.dtype
+    )
+
+
+def _store(trainer: transformers.Trainer, job: methods.Job, figures: dict[str, Any]) -> Path:
+    """Write what was trained, with its tokenizer, recipe and figures, into `folder/adapter`; only one process does."""
+    p, adapter = job.parameters, job.folder / "adapter"
+    if trainer.is_world_process_zero():
+        shutil.rmtree(adapter, ignore_errors=True)
+    if trainer.is_fsdp_enabled:
+        trainer.save_model(str(adapter))  # gathers the parts from all processes
+        (adapter / "training_args.bin").unlink(missing_ok=True)  # a pickle, and of no use
+    elif trainer.is_world_process_zero():
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(adapter)
+    if trainer.is_world_process_zero():
+        job.tokenizer.save_pretrained(adapter)
+        _name_the_base(adapter / "adapter_config.json", p)
+        recipe = {"parameters": p.to_json(), "library_versions": library_versions()}
+        (adapter / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+        (adapter / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
+    trainer.accelerator.wait_for_everyone()
+    return adapter
+
+
+def _name_the_base(config_file: Path, p: RunParameters) -> None:
+    """The base's name and commit instead of a folder of this machine, so that the adapter is of use elsewhere."""
+    if config_file.is_file():
+        base = {"base_model_name_or_path": p.base_model, "revision": p.base_revision}
+        config_file.write_text(json.dumps(json.loads(config_file.read_text()) | base, indent=2) + "\n")

@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotation', '0013_reading_by_person'),
-        ('training', '0004_methods_prompts_samples'),
+        ('training', '0005_publications'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
