@@ -17,7 +17,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import F, RestrictedError, Value
+from django.db.models import F, RestrictedError, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce
 
@@ -338,7 +338,9 @@ def _copy_rows(cursor, dataset: Dataset) -> None:
     columns = ["pk", "item_id", "item__external_id", "item__target_group", "item__source", "stratum_of"]
     columns += ["text", "chosen", "rejected"] if is_preference else ["item__text", "rewrite", "labels"]
     query, values = (
-        queryset.annotate(stratum_of=Coalesce(stratum, Value(""))).values_list(*columns).query.sql_with_params()
+        queryset.annotate(stratum_of=Coalesce(stratum, Value(""), output_field=TextField()))
+        .values_list(*columns)
+        .query.sql_with_params()
     )
     tail = "text, rewrite, rejected" if is_preference else "text, rewrite, labels"
     picked = (

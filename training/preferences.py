@@ -152,7 +152,7 @@ CREATE TEMPORARY TABLE staged_preference (
 BY_ID = """
 UPDATE staged_preference staged SET item_id = item.id, text = CASE WHEN staged.text = '' THEN item.text ELSE staged.text
     END FROM annotation_item item
-WHERE external_id <> '' AND item.project_id = %(project)s AND item.external_id = staged.external_id
+WHERE staged.external_id <> '' AND item.project_id = %(project)s AND item.external_id = staged.external_id
 """
 UNKNOWN_ID = """
 UPDATE staged_preference SET reason = 'external_id' WHERE external_id <> '' AND item_id IS NULL

@@ -32,7 +32,7 @@ def test_the_output_that_most_reviewers_preferred_stands_against_each_other_one(
         items[2]: [first, second, third],
         items[3]: [first, None, None],
     }
-    rate(study, lambda task: choices[task.item_id][reviewers.index(task.reviewer_id)])
+    study = rate(study, lambda task: choices[task.item_id][reviewers.index(task.reviewer_id)])
     made = preferences.from_study(study, study.created_by)
     assert (made.made, made.present, made.unusable) == (4, 0, 0)
     found = {
@@ -60,8 +60,7 @@ def test_only_a_closed_study_with_a_majority_gives_preferences():
     study = running_study(items=1, systems=2, reviewers=2)
     with pytest.raises(ValidationError, match="Close the study first"):
         preferences.from_study(study, study.created_by)
-    rate(study, lambda task: None)
-    study.refresh_from_db()
+    study = rate(study, lambda task: None)
     with pytest.raises(ValidationError, match="preferred by more than half"):
         preferences.from_study(study, study.created_by)
 

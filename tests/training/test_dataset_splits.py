@@ -290,7 +290,7 @@ def test_a_freezing_done_twice_makes_one_dataset_and_what_goes_wrong_is_said(cli
     Freezing.objects.filter(pk=pk).update(status=JobStatus.QUEUED)
     jobs.execute(Freezing.objects, pk, datasets.run)
     assert Dataset.objects.count() == 1
-    Pair.objects.filter(project=project).update(rewrite="")
+    Pair.objects.filter(project=project).update(rewrite=" ")
     job = Freezing.objects.get(pk=client.post("/api/datasets/", body, content_type="application/json").json()["id"])
     jobs.execute(Freezing.objects, job.pk, datasets.run)
     job.refresh_from_db()
