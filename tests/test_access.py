@@ -29,10 +29,18 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import reports, studies
-from evaluation.models import Generation, OutputImport, Report
+from evaluation import reports, studies, systems, tries
+from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything
-from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, SuggestionFactory, UserFactory
+from tests.factories import (
+    EndpointFactory,
+    ItemFactory,
+    MembershipFactory,
+    PairFactory,
+    ProjectFactory,
+    SuggestionFactory,
+    UserFactory,
+)
 from tests.training.factories import RecipeFactory, make_dataset, make_preference, make_run
 from training.models import Freezing, PreferenceImport, Publication, RunMetric
 
@@ -197,6 +205,12 @@ PAGES: dict[str, Rule] = {
     "evaluation:system-new": page({TRAINER}, "project"),
     "evaluation:system": page(READERS, "system"),
     "evaluation:generate": page({TRAINER}, "system"),
+    "evaluation:system-limits": page({TRAINER}, "endpoint-system"),
+    "evaluation:generation-failures": page(READERS, "generation"),
+    "evaluation:tries": page(READERS, "project"),
+    "evaluation:try": page({LEAD}, "try"),  # the lead's own
+    "evaluation:try-cancel": page({LEAD}, "try"),
+    "evaluation:try-output": page({LEAD}, "try-output"),
     "evaluation:generation-progress": page(READERS, "generation"),
     "evaluation:generation-cancel": page({TRAINER}, "generation"),
     "evaluation:output-import": page(READERS, "output-import"),
@@ -396,12 +410,21 @@ API: dict[str, Rule] = {
     "GET system-list": api(EVERYBODY),
     "POST system-list": api({TRAINER}, body=with_project(name="x", kind="base", prompt_template="Fix: {text}")),
     "GET system-detail": api(READERS, "system"),
+    "PATCH system-detail": api({TRAINER}, "system"),
+    "GET system-spent": api(READERS, "system"),
+    "GET try-list": api(EVERYBODY),
+    "POST try-list": api(
+        READERS, body=lambda world: with_project(text="x", systems=[world["endpoint-system"].pk])(world)
+    ),
+    "GET try-detail": api({LEAD}, "try"),
+    "POST try-cancel": api({LEAD}, "try"),
     "GET generation-list": api(EVERYBODY),
     "POST generation-list": api(
         {TRAINER}, body=lambda world: {"system": world["system"].pk, "dataset": world["dataset"].pk}
     ),
     "GET generation-detail": api(READERS, "generation"),
     "POST generation-cancel": api({TRAINER}, "generation"),
+    "GET generation-failures": api(READERS, "generation"),
     "GET output-list": api(EVERYBODY),
     "GET output-detail": api(READERS, "output"),
     "GET output-import-list": api(EVERYBODY),
@@ -541,6 +564,16 @@ def world(settings, tmp_path):
     made["system"] = made["draft-study"].systems.first()
     made["output"] = made["system"].outputs.first()
     made["generation"] = Generation.objects.create(system=made["system"], dataset=made["dataset"], **job)
+    endpoint = EndpointFactory()
+    made["endpoint-system"] = systems.create(
+        project, people[TRAINER], kind="endpoint", name="asked", endpoint=endpoint, budget=1
+    )
+    FailedOutput.objects.create(
+        project=project, generation=made["generation"], system=made["system"], item=made["item"], reason="Empty."
+    )
+    made["try"] = tries.start(project, people[LEAD], text="They are lazy.", chosen=[made["endpoint-system"]])
+    made["try-output"] = made["try"].outputs.get()
+    TryOutput.objects.update(status=JobStatus.FINISHED, text="They rest.", tokens=3, seconds=1.5)
     made["output-import"] = OutputImport.objects.create(file=file, file_name="outputs.csv", **job)
     return made
 
