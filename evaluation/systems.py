@@ -17,7 +17,7 @@ from evaluation.models import FailedOutput, Generation, Output, Part, System, Sy
 from training import prompts
 from training.models import Dataset, Run
 from training.parameters import SEED_LIMIT
-from training.runs import keep_prompt
+from training.recipes import keep_prompt
 
 MAX_NEW_TOKENS = 4_096
 DEFAULT_NEW_TOKENS = 256

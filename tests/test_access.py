@@ -42,6 +42,7 @@ from tests.factories import (
     UserFactory,
 )
 from tests.training.factories import RecipeFactory, make_dataset, make_preference, make_run
+from training import recipes
 from training.models import Freezing, PreferenceImport, Publication, RunMetric
 
 pytestmark = pytest.mark.django_db
@@ -179,6 +180,9 @@ PAGES: dict[str, Rule] = {
     "training:freezing-cancel": page({TRAINER}, "freezing"),
     "training:freeze": page({TRAINER}, "project"),
     "training:new-recipe": page({TRAINER}, "project"),
+    "training:recipe-check": page({TRAINER}, "project"),
+    "training:run-check": page({TRAINER}, "project"),
+    "training:prompts": page(READERS, "project"),
     "training:new-run": page({TRAINER}, "project"),
     "training:compare": page(READERS, "project"),
     "training:dataset": page(READERS, "dataset"),
@@ -187,6 +191,8 @@ PAGES: dict[str, Rule] = {
     "training:dataset-diff": page(READERS, "dataset"),
     "training:dataset-figure": page(READERS, "dataset", name="length-words"),
     "training:recipe": page(READERS, "recipe"),
+    "training:recipe-file": page(READERS, "recipe"),
+    "training:recipe-pin": page({TRAINER}, "recipe"),
     "training:run": page(READERS, "run"),
     "training:run-progress": page(READERS, "run"),
     "training:run-figure": page(READERS, "run"),
@@ -389,6 +395,12 @@ API: dict[str, Rule] = {
     "GET recipe-list": api(EVERYBODY),
     "POST recipe-list": api({TRAINER}, body=with_project(name="x")),
     "GET recipe-detail": api(READERS, "recipe"),
+    "POST recipe-check": api({TRAINER}, body=with_project(name="x")),
+    "GET recipe-as-yaml": api(READERS, "recipe"),
+    "POST recipe-pin": api({TRAINER}, "recipe"),
+    "GET prompt-list": api(EVERYBODY),
+    "POST prompt-list": api({TRAINER}, body=with_project(name="x", template="{text}")),
+    "GET prompt-detail": api(READERS, "prompt"),
     "GET run-list": api(EVERYBODY),
     "POST run-list": api({TRAINER}, body=lambda world: {"dataset": world["dataset"].pk, "recipe": world["recipe"].pk}),
     "GET run-detail": api(READERS, "run"),
@@ -539,6 +551,7 @@ def world(settings, tmp_path):
         file=file, file_name="preferences.csv", file_format="csv", **job
     )
     made["recipe"] = RecipeFactory(project=project)
+    made["prompt"] = recipes.keep_prompt(project, people[LEAD], "Rewrite", "{text}")
     run = make_run(
         dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True, has_merged=True
     )

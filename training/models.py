@@ -1,10 +1,11 @@
 """Frozen datasets, recipes, and runs of a recipe on a dataset."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.validators import MaxValueValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import Count, F, Window
 from django.db.models.functions import Mod, RowNumber
@@ -15,7 +16,8 @@ from django.utils import timezone
 
 from annotation.jobs import Job
 from annotation.models import Item, Pair, Project, ProjectScopedQuerySet, upload_path
-from training import prompts
+from training import prompts, recipe_yaml
+from training.facts import ModelFacts, from_config
 from training.parameters import SEED_LIMIT, Hyperparameters, RunParameters
 
 
@@ -246,6 +248,12 @@ class Recipe(models.Model):
         help_text="A hub id or the full path of a folder on the GPU worker. Empty: the server's default, or a scratch "
         "model where that cannot be loaded.",
     )
+    revision = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="Branch, tag or commit of a hub id; of a folder, the hash of its content. Empty: the newest when a "
+        "run starts.",
+    )
     prompt_template = models.TextField(
         default=prompts.DEFAULT_TEMPLATE, help_text="The prompt; {text} stands where the text goes."
     )
@@ -270,6 +278,79 @@ class Recipe(models.Model):
 
     def hyperparameters(self) -> Hyperparameters:
         return Hyperparameters.from_json(self.parameters)
+
+    @property
+    def filled(self) -> list[str]:
+        """Names of hyperparameters that this recipe was made before: they have their defaults."""
+        return [spec.name for spec in dataclasses.fields(Hyperparameters) if spec.name not in self.parameters]
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML, with the defaults of what it was made before."""
+        defaults = dataclasses.asdict(Hyperparameters())
+        return recipe_yaml.dump(
+            name=self.name,
+            method=self.method,
+            base_model=self.base_model,
+            revision=self.revision,
+            prompt_name=self.prompt.name if self.prompt else "",
+            prompt_template=self.prompt_template,
+            examples=self.prompt.examples if self.prompt else [],
+            parameters=defaults | self.parameters,
+        )
+
+
+class BaseModelFacts(models.Model):
+    """What is known about a base model, from whoever could read its config.json: a worker, or the web server."""
+
+    name = models.CharField(max_length=300)
+    revision = models.CharField(max_length=100, blank=True, help_text="As it was asked for; empty: the newest.")
+    commit = models.CharField(max_length=100, blank=True, help_text="Where that pointed when it was reported.")
+    config = models.JSONField(default=dict, help_text="The part of its config.json that checks read.")
+    weights = models.PositiveBigIntegerField(null=True, help_text="As its files say it.")
+    chat_template = models.BooleanField(null=True)
+    reported_by = models.CharField(max_length=200)
+    reported_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name", "revision"]
+        verbose_name_plural = "base model facts"
+        constraints = [models.UniqueConstraint(fields=["name", "revision"], name="base_model_facts_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.revision}".strip()
+
+    @property
+    def facts(self) -> ModelFacts:
+        return from_config(self.config, weights=self.weights, chat_template=self.chat_template)
+
+
+class RemoteCodeAllowance(models.Model):
+    """An administrator's word that the Python code which comes with a base model may run on workers, at one revision.
+
+    Another revision may hold other code, and is refused until it is allowed too.
+    """
+
+    name = models.CharField("base model", max_length=300, help_text="Its hub id, or the full path of its folder.")
+    revision = models.CharField(
+        max_length=100,
+        validators=[
+            RegexValidator(
+                r"^([0-9a-f]{40}|sha256:[0-9a-f]{64})$",
+                "Give a commit of 40 characters, or sha256: and the 64 characters that a worker names for a folder.",
+            )
+        ],
+        help_text="The commit whose code you have read, in full. Of a folder, the sha256:… that its runs show.",
+    )
+    reason = models.TextField(help_text="Why this code is needed, and who read it.")
+    allowed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", editable=False)
+    allowed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name", "-allowed_at"]
+        constraints = [models.UniqueConstraint(fields=["name", "revision"], name="remote_code_allowed_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.revision[:19]}"
 
 
 class Point(NamedTuple):
@@ -307,6 +388,7 @@ class Run(Job):
     seconds_left = models.FloatField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False, help_text="When its worker last reported.")
     figures = models.JSONField(default=dict, editable=False, help_text="Final metrics.")
+    warnings = models.JSONField(default=list, editable=False, help_text="What was doubtful when it was started.")
     has_adapter = models.BooleanField(default=False, editable=False)
     has_merged = models.BooleanField(default=False, editable=False)
 

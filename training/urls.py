@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training import dataset_views, file_views, run_views, views
+from training import dataset_views, file_views, recipe_views, run_views, views
 
 app_name = "training"
 urlpatterns = [
@@ -11,9 +11,6 @@ urlpatterns = [
     path("projects/<int:pk>/training/datasets/new/", dataset_views.freeze, name="freeze"),
     path("projects/<int:pk>/training/preferences/", dataset_views.preference_list, name="preferences"),
     path("projects/<int:pk>/training/preferences/upload/", dataset_views.preference_upload, name="preference-upload"),
-    path("projects/<int:pk>/training/recipes/new/", views.new_recipe, name="new-recipe"),
-    path("projects/<int:pk>/training/runs/new/", views.new_run, name="new-run"),
-    path("projects/<int:pk>/training/compare/", run_views.compare, name="compare"),
     path("datasets/<int:pk>/", dataset_views.dataset, name="dataset"),
     path("datasets/<int:pk>/diff/", dataset_views.dataset_diff_page, name="dataset-diff"),
     path("datasets/<int:pk>/figures/<slug:name>.svg", dataset_views.dataset_figure, name="dataset-figure"),
@@ -32,7 +29,15 @@ urlpatterns = [
     path(
         "preference-imports/<int:pk>/cancel/", dataset_views.preference_import_cancel, name="preference-import-cancel"
     ),
-    path("recipes/<int:pk>/", views.recipe, name="recipe"),
+    path("projects/<int:pk>/training/recipes/new/", recipe_views.new_recipe, name="new-recipe"),
+    path("projects/<int:pk>/training/recipes/check/", recipe_views.recipe_check, name="recipe-check"),
+    path("projects/<int:pk>/training/runs/check/", recipe_views.run_check, name="run-check"),
+    path("projects/<int:pk>/training/prompts/", recipe_views.prompts, name="prompts"),
+    path("projects/<int:pk>/training/runs/new/", views.new_run, name="new-run"),
+    path("projects/<int:pk>/training/compare/", run_views.compare, name="compare"),
+    path("recipes/<int:pk>/", recipe_views.recipe, name="recipe"),
+    path("recipes/<int:pk>/recipe.yaml", recipe_views.recipe_file, name="recipe-file"),
+    path("recipes/<int:pk>/pin/", recipe_views.recipe_pin, name="recipe-pin"),
     path("runs/<int:pk>/", views.run, name="run"),
     path("runs/<int:pk>/progress/", views.run_progress, name="run-progress"),
     path("runs/<int:pk>/loss.svg", views.run_figure, name="run-figure"),

@@ -15,9 +15,10 @@ from annotation.forms import show_errors
 from annotation.models import Role
 from annotation.pagination import page_by_id
 from training import figures, runs, selection
-from training.forms import RecipeForm, RunForm
+from training.forms import RunForm
 from training.models import Dataset, Method, MetricKind, Point, Recipe, Run
-from training.parameters import PRESETS
+from training.recipe_forms import NeedsForm
+from training.recipe_views import may_train, usual
 
 READERS = (Role.LEAD, Role.TRAINER)
 
@@ -37,57 +38,6 @@ def home(request: HttpRequest, pk: int) -> HttpResponse:
         "may_train": may_train(request, project),
     }
     return render(request, "training/home.html", context)
-
-
-def may_train(request: HttpRequest, project) -> bool:
-    """Whether to show what only trainers may do; the views check again."""
-    return request.user.is_superuser or Role.TRAINER in access.roles_in(request.user, project.pk)
-
-
-# Recipes
-
-
-@require_http_methods(["GET", "POST"])
-def new_recipe(request: HttpRequest, pk: int) -> HttpResponse:
-    """A recipe, from a preset (`?preset=`) or from another recipe (`?like=`)."""
-    project = access.project_for(request.user, pk, Role.TRAINER)
-    posted = request.POST if request.method == "POST" else None
-    like = request.GET.get("like", "")
-    source = Recipe.objects.filter(project=project, pk=like).first() if like.isdecimal() and len(like) < 19 else None
-    preset = request.GET.get("preset", "cpu-demo")
-    initial = {}
-    if source:
-        initial = {
-            **source.parameters,
-            "name": f"{source.name}, changed",
-            "base_model": source.base_model,
-            "prompt_template": source.prompt_template,
-        }
-    form = RecipeForm(posted, preset=preset, initial=initial)
-    if form.is_valid():
-        values = {name: form.cleaned_data[name] for name in ("name", "base_model", "prompt_template")}
-        try:
-            return redirect(
-                runs.create_recipe(project=project, user=request.user, parameters=form.hyperparameters(), **values)
-            )
-        except ValidationError as error:
-            show_errors(form, error)
-    context = {"project": project, "form": form, "presets": PRESETS.values(), "preset": preset, "source": source}
-    return render(request, "training/recipe_form.html", context, status=422 if posted is not None else 200)
-
-
-@require_GET
-def recipe(request: HttpRequest, pk: int) -> HttpResponse:
-    """A recipe in full, and its runs."""
-    found = access.object_for(request.user, Recipe.objects.select_related("project", "created_by"), pk, *READERS)
-    context = {
-        "project": found.project,
-        "recipe": found,
-        "facts": facts(found.parameters),
-        "runs": found.runs.select_related("dataset")[:20],
-        "may_train": may_train(request, found.project),
-    }
-    return render(request, "training/recipe.html", context)
 
 
 def facts(parameters: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -120,7 +70,8 @@ def new_run(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect(runs.start(user=request.user, **form.cleaned_data))
         except ValidationError as error:
             show_errors(form, error)
-    context = {"project": project, "form": form}
+    needs = NeedsForm(posted, project=project, initial=usual(project))
+    context = {"project": project, "form": form, "needs": needs}
     return render(request, "training/run_form.html", context, status=422 if posted is not None else 200)
 
 

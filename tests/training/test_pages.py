@@ -39,6 +39,7 @@ def trainer(project, client):
 def recipe_form(**changes):
     values = PRESETS["cpu-demo"].parameters.to_json() | {
         "name": "Mine",
+        "method": "qlora",
         "base_model": "",
         "prompt_template": "Fix: {text}",
     }

@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotation', '0013_reading_by_person'),
-        ('training', '0005_publications'),
+        ('training', '0006_recipes_and_base_models'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
