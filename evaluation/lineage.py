@@ -10,8 +10,9 @@ from django.db.models import Q, QuerySet
 from annotation.models import Annotation, Event, Pair, PairStatus
 from evaluation.models import Output, System, SystemKind
 from training import lineage
+from training.datasets import text_key
 from training.lineage import Product
-from training.models import Dataset, DatasetRow, PromptVersion, Recipe, Run, Split
+from training.models import Dataset, DatasetRow, PreferenceSource, PromptVersion, Recipe, Run, Split
 
 MOST = 50  # annotations of one text; an item has no more annotators than that
 ABSENT, UNKNOWN, EXAMPLE = "absent", "unknown", "example"
@@ -61,7 +62,8 @@ class Lineage:
 
     @property
     def pair(self) -> Pair | None:
-        return self.row.pair if self.row else None
+        """The pair in the dataset, or that the preference there was made of."""
+        return pair_of(self.row) if self.row else None
 
     @property
     def pair_withdrawn(self) -> bool:
@@ -104,6 +106,7 @@ def of(output: Output) -> Lineage:
     if run is None or system.kind != SystemKind.RUN:
         return Lineage(output=output, run=run, prompt=system.prompt, seen=EXAMPLE if shown else UNKNOWN)
     row, same_text = find(run.dataset, output)
+    pair = pair_of(row) if row else None
     seen = row.split if row else ABSENT
     if seen != Split.TRAIN and (shown or shown_in(run.parameters.get("examples"), output)):
         seen = EXAMPLE
@@ -118,8 +121,8 @@ def of(output: Output) -> Lineage:
         seen=seen,
         row=row,
         same_text=same_text,
-        annotations=annotations_of(row, run.dataset) if row else (),
-        approved_by=approved_by(row.pair, run.dataset) if row and row.pair else None,
+        annotations=annotations_of(pair, run.dataset) if pair else (),
+        approved_by=approved_by(pair, run.dataset) if pair else None,
     )
 
 
@@ -128,19 +131,26 @@ def shown_in(examples: Iterable[Sequence[str]] | None, output: Output) -> bool:
     return any(example[0].strip() == output.item.text.strip() for example in examples or ())
 
 
+def pair_of(row: DatasetRow) -> Pair | None:
+    if row.preference and row.preference.source == PreferenceSource.PAIRS and row.item:
+        return getattr(row.item, "pair", None)
+    return row.pair
+
+
 def find(dataset: Dataset, output: Output) -> tuple[DatasetRow | None, bool]:
-    """The row of the output's text, and whether it is of another item with the same text. One in train comes first."""
-    same = Q(item=output.item_id) | Q(text=output.item.text)
-    rows = dataset.rows.filter(same).select_related("pair__settled_by")
+    """The row of the output's text, and whether it is of another item with the same text. One in train comes first.
+
+    Texts are the same as they are for splits: case and white space aside.
+    """
+    same = Q(item=output.item_id) | Q(text_key=text_key(output.item.text))
+    rows = dataset.rows.filter(same).select_related("pair__settled_by", "preference", "item__pair__settled_by")
     row = rows.order_by(lineage.DISTANCE, "position").first()
     return row, row is not None and row.item_id != output.item_id
 
 
-def annotations_of(row: DatasetRow, dataset: Dataset) -> list[Annotation]:
-    """What the row's pair was made from when the dataset was frozen; later ones are left out."""
-    if row.pair_id is None:
-        return []
-    found = Annotation.objects.filter(pairs=row.pair_id, created_at__lte=dataset.created_at)
+def annotations_of(pair: Pair, dataset: Dataset) -> list[Annotation]:
+    """What the pair was made from when the dataset was frozen; later ones are left out."""
+    found = Annotation.objects.filter(pairs=pair, created_at__lte=dataset.created_at)
     return list(found.select_related("annotator").order_by("pk")[:MOST])
 
 

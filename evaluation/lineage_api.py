@@ -49,7 +49,19 @@ class LineageRowSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = DatasetRow
-        fields = ["id", "pair", "item", "external_id", "split", "position", "text", "rewrite", "labels"]
+        fields = [
+            "id",
+            "pair",
+            "preference",
+            "item",
+            "external_id",
+            "split",
+            "position",
+            "text",
+            "rewrite",
+            "rejected",
+            "labels",
+        ]
         read_only_fields = fields
 
 

@@ -8,13 +8,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When, Window
-from django.db.models.functions import Coalesce, RowNumber
+from django.db import connection
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce
 
 from annotation.jobs import ACTIVE, JobStatus
 from annotation.models import Event, Pair, PairStatus
 from annotation.pagination import Page, page_by_id
-from training.models import Dataset, DatasetRow, PromptVersion, Publication, Run, Split
+from training.models import (
+    Dataset,
+    DatasetKind,
+    DatasetRow,
+    PreferenceSource,
+    PromptVersion,
+    Publication,
+    Run,
+    Split,
+)
 
 NOT_APPROVED = (PairStatus.PROPOSED, PairStatus.REJECTED)  # by name, so that the index of status serves
 DECISIONS = ("pair.rejected", "pair.reopened", "pair.undone")  # by which a pair ceases to be approved
@@ -58,9 +68,13 @@ def products_of(user: object, run_ids: Sequence[int]) -> dict[int, list[Product]
 # From a pair on
 
 
+# Rows that a pair went into: itself, or a preference made of its rewrite. An item has one pair, so the item tells which.
+FROM_PAIRS = Q(pair__isnull=False) | Q(preference__source=PreferenceSource.PAIRS)
+
+
 def rows_of(pair: Pair) -> "QuerySet[DatasetRow]":
-    """The rows of datasets that hold the pair."""
-    return DatasetRow.objects.filter(pair=pair)
+    """The rows of datasets that hold the pair, or a preference made of it."""
+    return DatasetRow.objects.filter(FROM_PAIRS, item=pair.item_id)
 
 
 def used(runs: "QuerySet[Run]") -> "QuerySet[Run]":
@@ -132,7 +146,7 @@ def uses(pair: Pair, user: object, after: str | None = None, size: int = PAGE_SI
         Use(run, nearest[run.dataset_id].split, changed(nearest[run.dataset_id], pair), products.get(run.pk, []))
         for run in page.rows
     ]
-    datasets = list(rows.select_related("dataset").order_by("-dataset_id")[: MOST + 1])
+    datasets = list(rows.select_related("dataset").order_by("-dataset_id", DISTANCE).distinct("dataset_id")[: MOST + 1])
     number = len(datasets) if len(datasets) <= MOST else rows.values("dataset").distinct().count()
     withdrawn = pair.status != PairStatus.APPROVED and bool(datasets)
     return Uses(
@@ -147,7 +161,8 @@ def uses(pair: Pair, user: object, after: str | None = None, size: int = PAGE_SI
 
 
 def changed(row: DatasetRow, pair: Pair) -> bool:
-    return row.pair_id == pair.pk and (row.rewrite != pair.rewrite or row.labels != pair.labels)
+    """Whether the pair reads otherwise now than in the row; a preference's row has no labels."""
+    return row.rewrite != pair.rewrite or (row.pair_id is not None and row.labels != pair.labels)
 
 
 def prompts_with(pair: Pair) -> list[PromptVersion]:
@@ -178,7 +193,7 @@ def note(pair: Pair) -> dict[str, object] | None:
 
 def withdrawn(project_id: int, dataset: Dataset | None = None) -> "QuerySet[Pair]":
     """The project's pairs, or the dataset's, that were withdrawn; each with its last `decision`, an event's id or 0."""
-    rows = DatasetRow.objects.filter(pair=OuterRef("pk"))
+    rows = DatasetRow.objects.filter(FROM_PAIRS, item=OuterRef("item"))
     if dataset is not None:
         rows = rows.filter(dataset=dataset)
     pairs = Pair.objects.filter(project=project_id, status__in=NOT_APPROVED).filter(Exists(rows))
@@ -188,7 +203,7 @@ def withdrawn(project_id: int, dataset: Dataset | None = None) -> "QuerySet[Pair
 def trained_on(project_id: int) -> "QuerySet[Pair]":
     """Withdrawn pairs that are in train of a dataset that a run used, or is about to."""
     runs = used(Run.objects.filter(dataset=OuterRef("dataset")))
-    rows = DatasetRow.objects.filter(Exists(runs), pair=OuterRef("pk"), split=Split.TRAIN)
+    rows = DatasetRow.objects.filter(Exists(runs), FROM_PAIRS, item=OuterRef("item"), split=Split.TRAIN)
     return withdrawn(project_id).filter(Exists(rows))
 
 
@@ -229,41 +244,48 @@ def page_of_withdrawn(
     return Page(described(rows[:size], dataset), rows[size - 1].pk if len(rows) > size else None)
 
 
+# The newest runs trained on each item's pair, and how many there are. A dataset may hold several preferences made of one
+# pair: its runs count once.
+TRAINED = """
+SELECT item_id, run_id, number FROM (
+    SELECT item_id, run_id, row_number() OVER (PARTITION BY item_id ORDER BY run_id DESC) AS rank,
+        count(*) OVER (PARTITION BY item_id) AS number
+    FROM (
+        SELECT DISTINCT held.item_id, run.id AS run_id
+        FROM training_datasetrow held
+        JOIN training_run run ON run.dataset_id = held.dataset_id
+        LEFT JOIN training_preference preference ON preference.id = held.preference_id
+        WHERE held.item_id = ANY(%(items)s) AND held.split = 'train'
+            AND (held.pair_id IS NOT NULL OR preference.source = 'pairs')
+            AND (run.done > 0 OR run.status = ANY(%(active)s))
+    ) AS once
+) AS ranked
+WHERE rank <= %(most)s ORDER BY item_id, rank
+"""
+
+
 def described(pairs: Sequence[Pair], dataset: Dataset | None = None) -> list[Withdrawn]:
-    """What a list says about each of these pairs, in three queries for any number of them."""
-    ids = [pair.pk for pair in pairs]
+    """What a list says about each of these pairs, in a few queries for any number of them."""
+    rows = DatasetRow.objects.filter(FROM_PAIRS, item__in=[pair.item_id for pair in pairs])
     decisions = Event.objects.select_related("actor").in_bulk([pair.decision for pair in pairs])  # type: ignore[attr-defined]
-    splits = (
-        dict(DatasetRow.objects.filter(dataset=dataset, pair__in=ids).values_list("pair", "split")) if dataset else {}
-    )
-    ranked = (
-        DatasetRow.objects.filter(
-            Q(dataset__runs__done__gt=0) | Q(dataset__runs__status__in=ACTIVE), pair__in=ids, split=Split.TRAIN
-        )
-        .annotate(
-            run=F("dataset__runs"),
-            rank=Window(RowNumber(), partition_by="pair", order_by=F("dataset__runs").desc()),
-            number=Window(Count("pk"), partition_by="pair"),
-        )
-        .filter(rank__lte=RUNS_SHOWN)
-        .order_by("pair", "rank")
-        .values_list("pair", "run", "number")
-    )
-    found = list(ranked)
-    runs = Run.objects.in_bulk({run for _, run, _ in found})
-    of_pair: dict[int, list[Run]] = defaultdict(list)
-    numbers: dict[int, int] = {}
-    for pair_id, run_id, number in found:
-        numbers[pair_id] = number
-        if run_id in runs:
-            of_pair[pair_id].append(runs[run_id])
+    splits = dict(rows.filter(dataset=dataset).values_list("item", "split")) if dataset else {}
+    with connection.cursor() as cursor:
+        items = [pair.item_id for pair in pairs]
+        cursor.execute(TRAINED, {"items": items, "active": list(ACTIVE), "most": RUNS_SHOWN})
+        trained = cursor.fetchall()
+    runs = Run.objects.in_bulk({run for _, run, _ in trained})
+    numbers = {item: number for item, _, number in trained}
+    of_item: dict[int, list[Run]] = defaultdict(list)
+    for item, run, _ in trained:
+        if run in runs:  # not deleted in the meantime
+            of_item[item].append(runs[run])
     return [
         Withdrawn(
             pair=pair,
             decision=decisions.get(pair.decision),  # type: ignore[attr-defined]
-            split=splits.get(pair.pk, ""),
-            runs=of_pair[pair.pk],
-            number_of_runs=numbers.get(pair.pk, 0),
+            split=splits.get(pair.item_id, ""),
+            runs=of_item[pair.item_id],
+            number_of_runs=numbers.get(pair.item_id, 0),
         )
         for pair in pairs
     ]
@@ -272,11 +294,9 @@ def described(pairs: Sequence[Pair], dataset: Dataset | None = None) -> list[Wit
 def withdrawn_by_split(dataset: Dataset) -> dict[str, int]:
     """How many pairs of each split were withdrawn; splits without any are left out. One query, on indexes alone."""
     gone = Pair.objects.filter(project=dataset.project_id, status__in=NOT_APPROVED)
-    counted = (
-        DatasetRow.objects.filter(dataset=dataset, pair__in=gone.values("pk"))
-        .order_by()
-        .values_list("split")
-        .annotate(pairs=Count("pk"))
-    )
-    found = dict(counted)
+    if dataset.kind == DatasetKind.PAIRS:
+        rows = DatasetRow.objects.filter(dataset=dataset, pair__in=gone.values("pk"))
+    else:
+        rows = DatasetRow.objects.filter(FROM_PAIRS, dataset=dataset, item__in=gone.values("item"))
+    found = dict(rows.order_by().values_list("split").annotate(pairs=Count("item", distinct=True)))
     return {split: found[split] for split in Split.values if split in found}

@@ -13,7 +13,7 @@ from evaluation.models import Output
 from tests.evaluation.factories import OutputFactory, SystemFactory, make_study
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_run
-from training import datasets, runs
+from training import datasets, recipes
 
 pytestmark = pytest.mark.django_db
 
@@ -261,7 +261,7 @@ def test_the_lineage_asks_the_database_the_same_however_large_the_dataset(
 
 
 def test_the_api_names_what_the_page_names(client, people, pair):
-    prompt = runs.keep_prompt(pair.project, people["tia"], "Rewrite", "Fix: {text}")
+    prompt = recipes.keep_prompt(pair.project, people["tia"], "Rewrite", "Fix: {text}")
     dataset = frozen_with(pair, "train")
     output = output_for(pair, dataset, people)
     recipe = output.system.run.recipe

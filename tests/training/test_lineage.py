@@ -13,7 +13,7 @@ from evaluation.models import StudyMembership
 from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, running_study
 from tests.factories import MembershipFactory, PairFactory, ProjectFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_run
-from training import lineage, runs
+from training import lineage, recipes, runs
 from training.models import Publication, Run
 
 pytestmark = pytest.mark.django_db
@@ -183,8 +183,8 @@ def test_systems_that_a_person_rates_blind_are_not_named_to_them(client, project
 
 def test_prompts_that_show_the_text_are_found_too(project, dataset, lead):
     pair = pair_in(dataset)
-    prompt = runs.keep_prompt(project, lead, "Few", "Fix: {text}", [[f" {pair.item.text} ", "Kinder."]])
-    runs.keep_prompt(project, lead, "Others", "Fix: {text}", [["Another text", "Kinder."]])
+    prompt = recipes.keep_prompt(project, lead, "Few", "Fix: {text}", [[f" {pair.item.text} ", "Kinder."]])
+    recipes.keep_prompt(project, lead, "Others", "Fix: {text}", [["Another text", "Kinder."]])
     assert lineage.uses(pair, lead).prompts == [prompt]
 
 
