@@ -68,7 +68,7 @@ def products_of(user: object, run_ids: Sequence[int]) -> dict[int, list[Product]
 # From a pair on
 
 
-# Rows that a pair went into: itself, or a preference made of its rewrite. An item has one pair, so the item tells which.
+# Rows that a pair went into: itself, or a preference made of its rewrite. An item has one pair: the item tells which.
 FROM_PAIRS = Q(pair__isnull=False) | Q(preference__source=PreferenceSource.PAIRS)
 
 
@@ -244,8 +244,8 @@ def page_of_withdrawn(
     return Page(described(rows[:size], dataset), rows[size - 1].pk if len(rows) > size else None)
 
 
-# The newest runs trained on each item's pair, and how many there are. A dataset may hold several preferences made of one
-# pair: its runs count once.
+# The newest runs trained on each item's pair, and how many there are. A dataset may hold several preferences made of
+# one pair: its runs count once.
 TRAINED = """
 SELECT item_id, run_id, number FROM (
     SELECT item_id, run_id, row_number() OVER (PARTITION BY item_id ORDER BY run_id DESC) AS rank,
