@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from training import artifacts
 
 SCRATCH = "scratch-model/"
-SCRATCH_FORMAT = 1  # raise it when the recipe of the scratch model below changes
+SCRATCH_FORMAT = 2  # raise it when the recipe of the scratch model below changes
 SCRATCH_TEXTS = 5_000
 HUB_SECONDS = 5.0
 
@@ -218,9 +219,10 @@ def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
 
 
 def _build_scratch(folder: Path, texts: list[str], encoder_decoder: bool) -> None:
-    import torch
+    """Write the model's files without torch, so that a process that only supervises a training stays small."""
+    import numpy as np
+    from safetensors.numpy import save_file
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     end, pad = "<|end|>", "<|pad|>"
     bpe = Tokenizer(models.BPE())
@@ -233,53 +235,96 @@ def _build_scratch(folder: Path, texts: list[str], encoder_decoder: bool) -> Non
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        eos_token=end,
-        pad_token=pad,
-        model_max_length=2_048,
-        clean_up_tokenization_spaces=False,
-    )
-    tokenizer.save_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        (_tiny_t5 if encoder_decoder else _tiny_llama)(tokenizer).save_pretrained(folder)
+    bpe.save(str(folder / "tokenizer.json"))
+    tokenizer = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": end,
+        "pad_token": pad,
+        "model_max_length": 2_048,
+        "clean_up_tokenization_spaces": False,
+    }
+    vocabulary = bpe.get_vocab_size()
+    config, weights = (_tiny_t5 if encoder_decoder else _tiny_llama)(vocabulary)
+    config |= {
+        "dtype": "float32",
+        "vocab_size": vocabulary,
+        "eos_token_id": bpe.token_to_id(end),
+        "pad_token_id": bpe.token_to_id(pad),
+    }
+    if encoder_decoder:
+        config["decoder_start_token_id"] = config["pad_token_id"]
+    for name, content in (("tokenizer_config.json", tokenizer), ("config.json", config)):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    random = np.random.default_rng(0)
+    arrays = {
+        name: random.normal(0.0, spread, shape).astype(np.float32) if spread else np.ones(shape, np.float32)
+        for name, (shape, spread) in weights.items()
+    }
+    save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _tiny_llama(tokenizer):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=2_048,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            tie_word_embeddings=False,
-        )
-    )
+# Name of a weight -> shape, and the standard deviation it is drawn with; 0 for a norm's scale, which starts at 1.
+Weights = dict[str, tuple[tuple[int, ...], float]]
 
 
-def _tiny_t5(tokenizer):
-    from transformers import T5Config, T5ForConditionalGeneration
+def _tiny_llama(vocabulary: int) -> tuple[dict[str, Any], Weights]:
+    """config.json and the weights of a Llama with two layers, drawn as transformers draws them."""
+    width, inner, layers, spread = 64, 128, 2, 0.02
+    weights: Weights = {"model.embed_tokens.weight": ((vocabulary, width), spread)}
+    for layer in range(layers):
+        parts: Weights = {f"self_attn.{name}_proj": ((width, width), spread) for name in "qkvo"}
+        parts |= {f"mlp.{name}_proj": ((inner, width), spread) for name in ("gate", "up")}
+        parts |= {"mlp.down_proj": ((width, inner), spread)}
+        parts |= dict.fromkeys(("input_layernorm", "post_attention_layernorm"), ((width,), 0.0))
+        weights |= {f"model.layers.{layer}.{name}.weight": part for name, part in parts.items()}
+    weights |= {"model.norm.weight": ((width,), 0.0), "lm_head.weight": ((vocabulary, width), spread)}
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 2_048,
+        "bos_token_id": None,
+        "tie_word_embeddings": False,
+    }
+    return config, weights
 
-    return T5ForConditionalGeneration(
-        T5Config(
-            vocab_size=len(tokenizer),
-            d_model=64,
-            d_kv=16,
-            d_ff=128,
-            num_layers=2,
-            num_heads=4,
-            feed_forward_proj="gated-gelu",
-            decoder_start_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+
+def _tiny_t5(vocabulary: int) -> tuple[dict[str, Any], Weights]:
+    """config.json and the weights of a T5 (version 1.1) with two layers a side, drawn as transformers draws them."""
+    width, head, heads, inner, layers = 64, 16, 4, 128, 2
+    attention: Weights = {"q": ((heads * head, width), (width * head) ** -0.5)}
+    attention |= dict.fromkeys("kv", ((heads * head, width), width ** (-0.5)))
+    attention |= {"o": ((width, heads * head), (heads * head) ** -0.5)}
+    dense: Weights = dict.fromkeys(("wi_0", "wi_1"), ((inner, width), width ** (-0.5)))
+    dense |= {"wo": ((width, inner), inner**-0.5)}
+    sides = {
+        "encoder": {"SelfAttention": attention, "DenseReluDense": dense},
+        "decoder": {"SelfAttention": attention, "EncDecAttention": attention, "DenseReluDense": dense},
+    }
+    weights: Weights = {"shared.weight": ((vocabulary, width), 1.0)}
+    for side, parts in sides.items():
+        for layer in range(layers):
+            for place, (name, part) in enumerate(parts.items()):
+                start = f"{side}.block.{layer}.layer.{place}"
+                weights |= {f"{start}.{name}.{matrix}.weight": drawn for matrix, drawn in part.items()}
+                weights[f"{start}.layer_norm.weight"] = ((width,), 0.0)
+        bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        weights |= {bias: ((32, heads), width**-0.5), f"{side}.final_layer_norm.weight": ((width,), 0.0)}
+    config = {
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "d_model": width,
+        "d_kv": head,
+        "d_ff": inner,
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "num_heads": heads,
+        "feed_forward_proj": "gated-gelu",
+        "is_encoder_decoder": True,
+        "tie_word_embeddings": True,
+    }
+    return config, weights
