@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -11,8 +12,8 @@ from rest_framework.response import Response
 
 from annotation import access
 from annotation.models import Role
-from training import datasets, file_api, file_views, prompts, runs
-from training.models import Dataset, DatasetRow, Recipe, Run, RunMetric
+from training import comparing, datasets, file_api, file_views, prompts, runs
+from training.models import Dataset, DatasetRow, Recipe, Run, RunMetric, RunSample
 from training.parameters import PRESETS
 
 READERS = (Role.LEAD, Role.TRAINER)
@@ -166,8 +167,39 @@ class StartSerializer(serializers.Serializer):
 class RunMetricSerializer(serializers.ModelSerializer):
     class Meta:
         model = RunMetric
-        fields = ["kind", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"]
+        fields = ["kind", "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds",
+                  "tokens_per_second", "memory_gib"]  # fmt: skip
         read_only_fields = fields
+
+
+class RunSampleSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = RunSample
+        fields = ["step", "position", "text", "rewrite", "output"]
+        read_only_fields = fields
+
+
+class CompareQuerySerializer(serializers.Serializer):
+    run = serializers.ListField(
+        child=serializers.CharField(), help_text=f"Numbers of the runs, at most {comparing.MOST}: ?run=3&run=5."
+    )
+
+
+class ComparedRowSerializer(serializers.Serializer):
+    """One setting or result: its values in the order of the runs."""
+
+    key = serializers.CharField()
+    label = serializers.CharField()
+    values = serializers.ListField(child=serializers.JSONField())  # type: ignore[assignment]
+    differs = serializers.BooleanField()
+    best = serializers.IntegerField(allow_null=True, help_text="Which run has the best value, from 0.")
+
+
+class ComparisonSerializer(serializers.Serializer):
+    runs = serializers.ListField(child=serializers.IntegerField())
+    warnings = serializers.ListField(child=serializers.CharField(), help_text="What forbids comparing the losses.")
+    settings = ComparedRowSerializer(many=True)
+    results = ComparedRowSerializer(many=True)
 
 
 class RunViewSet(
@@ -209,6 +241,33 @@ class RunViewSet(
         """The points of the run's curves."""
         rows = self.paginate_queryset(self.get_object().metrics.all())
         return self.get_paginated_response(RunMetricSerializer(rows, many=True).data)
+
+    @extend_schema(responses=RunSampleSerializer(many=True))
+    @action(detail=True, filter_backends=[])
+    def samples(self, request, pk=None):
+        """What the model made of the fixed validation texts at each evaluation."""
+        rows = self.paginate_queryset(self.get_object().samples.all())
+        return self.get_paginated_response(RunSampleSerializer(rows, many=True).data)
+
+    @extend_schema(parameters=[CompareQuerySerializer], responses=ComparisonSerializer)
+    @action(detail=False, filter_backends=[], pagination_class=None)
+    def compare(self, request):
+        """Runs side by side: every setting and result, and which of them differ. Curves: `metrics` of each."""
+        wanted = comparing.check_numbers(request.query_params.getlist("run"))
+        rows = Run.objects.visible_to(request.user, *READERS).select_related("dataset", "recipe", "created_by")
+        found = {run.pk: run for run in rows.filter(pk__in=wanted)}
+        missing = [str(pk) for pk in wanted if pk not in found]
+        if missing or not wanted:
+            raise DjangoValidationError({"run": f"No such run: {', '.join(missing)}." if missing else "Name the runs."})
+        comparison = comparing.compare([found[pk] for pk in wanted])
+        return Response(
+            {
+                "runs": wanted,
+                "warnings": comparison.warnings,
+                "settings": [dataclasses.asdict(row) | {"differs": row.differs} for row in comparison.settings],
+                "results": [dataclasses.asdict(row) | {"differs": row.differs} for row in comparison.results],
+            }
+        )
 
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.STR})
     @action(detail=True)

@@ -1,7 +1,7 @@
 """Frozen datasets, recipes, and runs of a recipe on a dataset."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator
@@ -166,6 +166,18 @@ class Recipe(models.Model):
         return Hyperparameters.from_json(self.parameters)
 
 
+class Point(NamedTuple):
+    """A point of a run's curves; RunMetric says what the columns are."""
+
+    kind: str
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float | None
+    tokens_per_second: float | None
+    memory_gib: float | None
+
+
 class Run(Job):
     """A recipe applied to a dataset. `parameters` is everything that decided it, as RunParameters.to_json writes it.
 
@@ -221,16 +233,16 @@ class Run(Job):
 
         return artifacts.log_tail(self)
 
-    def curve_points(self, most: int = 500) -> list[tuple[str, int, float, float, float | None]]:
-        """(kind, step, epoch, loss, learning rate) in order of step: at most about `most` of each kind, evenly taken
-        and the newest always among them, however long the run.
+    def curve_points(self, most: int = 500) -> list["Point"]:
+        """In order of step: at most about `most` of each kind, evenly taken and the newest always among them, however
+        long the run.
         """
         counts = self.metrics.order_by().values("kind").annotate(points=Count("pk")).values_list("points", flat=True)
         every = max(1, max(counts, default=0) // most)
         points = self.metrics.annotate(
             age=Window(RowNumber(), partition_by="kind", order_by=F("step").desc()) - 1, rest=Mod("age", every)
         ).filter(rest=0)
-        return list(points.order_by("step", "-kind").values_list("kind", "step", "epoch", "loss", "learning_rate"))
+        return [Point(*values) for values in points.order_by("step", "-kind").values_list(*Point._fields)]
 
     def run_parameters(self) -> RunParameters:
         return RunParameters.from_json(self.parameters)

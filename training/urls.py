@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training import file_views, views
+from training import file_views, run_views, views
 
 app_name = "training"
 urlpatterns = [
@@ -10,6 +10,7 @@ urlpatterns = [
     path("projects/<int:pk>/training/datasets/new/", views.freeze, name="freeze"),
     path("projects/<int:pk>/training/recipes/new/", views.new_recipe, name="new-recipe"),
     path("projects/<int:pk>/training/runs/new/", views.new_run, name="new-run"),
+    path("projects/<int:pk>/training/compare/", run_views.compare, name="compare"),
     path("datasets/<int:pk>/", views.dataset, name="dataset"),
     path("datasets/<int:pk>/files/<slug:file_format>.jsonl", views.dataset_file, name="dataset-file"),
     path("datasets/<int:pk>/delete/", views.dataset_delete, name="dataset-delete"),

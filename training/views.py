@@ -18,7 +18,7 @@ from annotation.models import PairStatus, Project, Role
 from annotation.pagination import page_by_id
 from training import datasets, figures, runs
 from training.forms import DatasetForm, RecipeForm, RunForm
-from training.models import Dataset, MetricKind, Recipe, Run, Split
+from training.models import Dataset, Method, MetricKind, Point, Recipe, Run, Split
 from training.parameters import PRESETS
 
 READERS = (Role.LEAD, Role.TRAINER)
@@ -213,7 +213,11 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     found = access.object_for(request.user, RUNS.all(), pk, *READERS)
     context = {
         **progress_context(found),
+        **samples_context(found),
         "project": found.project,
+        "method": Method(found.parameters["method"]).label,
+        "four_bit": found.parameters["method"] == Method.QLORA
+        or (found.parameters["method"] == Method.DPO and found.parameters.get("four_bit", True)),
         "facts": facts(found.parameters),
         "may_train": may_train(request, found.project),
     }
@@ -226,6 +230,11 @@ def run_progress(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the run's page that changes while it lasts. Once it has ended the page loads again."""
     found = access.object_for(request.user, RUNS.all(), pk, *READERS)
     part = request.GET.get("part")
+    if part == "samples":
+        samples = samples_context(found)
+        if request.GET.get("step") == str(samples["sampled_at"]):
+            return HttpResponse(status=204)
+        return render(request, "training/_samples.html", progress_context(found) | samples)
     if part == "log" and request.GET.get("length") == str(len(found.log_tail())):
         return HttpResponse(status=204)
     template = {"log": "training/_log.html", "points": "training/_points.html"}.get(
@@ -239,25 +248,56 @@ def run_progress(request: HttpRequest, pk: int) -> HttpResponse:
 
 def progress_context(found: Run) -> dict[str, Any]:
     points = found.curve_points()
-    validation = [point for point in points if point[0] == "eval"]
+    train, validation = ([point for point in points if point.kind == kind] for kind in MetricKind.values)
     figure = loss_figure(points)
+    pace = pace_figure(points)
     return {
         "run": found,
         "progress_url": reverse("training:run-progress", args=[found.pk]),
         "figure": svg.themed(figure) if figure else "",
-        "last_loss": next((point[3] for point in reversed(points) if point[0] == "train"), None),
-        "last_validation": validation[-1][3] if validation else None,
+        "pace": svg.themed(pace) if pace else "",
+        "last": train[-1] if train else None,
+        "last_validation": validation[-1] if validation else None,
+        "best_validation": min(validation, key=lambda point: point.loss) if len(validation) > 1 else None,
+        "memory": max((point.memory_gib for point in points if point.memory_gib is not None), default=None),
         "points": points[-60:],
         "log": found.log_tail(),
         "took": (found.ended_at - found.started_at).total_seconds() if found.ended_at and found.started_at else None,
     }
 
 
-def loss_figure(points: list[tuple]) -> str:
+def samples_context(found: Run) -> dict[str, Any]:
+    """What the model made of the fixed validation texts: the newest evaluation, and those before it."""
+    texts: dict[int, dict[str, Any]] = {}
+    # At most a few texts, and of many evaluations the first, the last and some between.
+    steps = sorted(found.samples.order_by().values_list("step", flat=True).distinct())
+    every = max(1, -(-len(steps) // 8))
+    shown = {*steps[::every], *steps[-1:]}
+    for sample in found.samples.filter(step__in=shown).order_by("-step", "position"):
+        entry = texts.setdefault(sample.position, {"newest": sample, "earlier": []})
+        if entry["newest"] is not sample:
+            entry["earlier"].append(sample)
+    return {"samples": [texts[position] for position in sorted(texts)], "sampled_at": steps[-1] if steps else ""}
+
+
+def loss_figure(points: list[Point]) -> str:
     train, validation = (
-        tuple((step, loss) for name, step, _, loss, _ in points if name == kind) for kind in MetricKind.values
+        tuple((point.step, point.loss) for point in points if point.kind == kind) for kind in MetricKind.values
     )
     return figures.loss(train, validation)
+
+
+def pace_figure(points: list[Point]) -> str:
+    """Learning rate and tokens per second, of the training's points."""
+    curves = [
+        tuple(
+            (point.step, value)
+            for point in points
+            if point.kind == MetricKind.TRAIN and (value := getattr(point, name)) is not None
+        )
+        for name in ("learning_rate", "tokens_per_second")
+    ]
+    return figures.pace(*curves)
 
 
 @require_GET

@@ -265,7 +265,7 @@ def test_a_long_runs_curve_is_thinned_in_the_database_and_keeps_its_newest_point
     RunMetric.objects.create(run=run, kind="eval", step=1000, epoch=0, loss=7)
     points = run.curve_points(most=100)
     assert len([point for point in points if point[0] == "train"]) == 100
-    assert points[-2:] == [("train", 1000, 0, 1000, None), ("eval", 1000, 0, 7, None)]
+    assert points[-2:] == [("train", 1000, 0, 1000, None, None, None), ("eval", 1000, 0, 7, None, None, None)]
     assert [point[1] for point in points] == sorted(point[1] for point in points)
     assert len(run.curve_points()) == 501
     assert make_run().curve_points() == []

@@ -1,8 +1,18 @@
 """Seconds in words."""
 
+from typing import Any
+
 from django import template
 
 register = template.Library()
+
+
+@register.filter
+def figure(value: Any) -> Any:
+    """A number as people read it: whole ones with commas, others with six digits that count. Anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
 @register.filter
