@@ -233,7 +233,7 @@ class Uploads:
     def __init__(self, run: Run, folder: Path, log: Callable[[str], None] = lambda line: None) -> None:
         self.run, self.folder, self.log = run, folder, log
         self.ended = threading.Event()
-        self.last_step, self.log_size = -1, -1
+        self.last_step, self.log_size, self.next_log = -1, -1, 0.0
         self.complained = False
         self.thread = threading.Thread(target=self._work, name=f"uploads-{run.pk}", daemon=True)
 
@@ -273,10 +273,9 @@ class Uploads:
             put_checkpoint(self.run, checkpoint, step)
             self.last_step = step
         size = self.run.log_file.stat().st_size if self.run.log_file.exists() else -1
-        if size != self.log_size:
+        if size != self.log_size and time.monotonic() > self.next_log:
             put_log(self.run)
-            self.log_size = size
-            self.ended.wait(LOG_EVERY)
+            self.log_size, self.next_log = size, time.monotonic() + LOG_EVERY
 
 
 # At the end of a run

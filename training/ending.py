@@ -32,11 +32,14 @@ def complete(run: Run, record: Any, folder: Path, base_folder: Path, done: dict[
         JobError: what was saved cannot be loaded.
     """
     patiently(run.beat)
+    patiently(
+        lambda: run.refresh_from_db(fields=["parameters", "library_versions", "device"])
+    )  # what it told meanwhile
     for name in ("adapter", "merged"):
         shutil.rmtree(run.folder / name, ignore_errors=True)
     Path(done["adapter"]).rename(run.adapter)
     checks = {"adapter": done["load_check"], "merged": None}
-    if checks["adapter"]["ok"] and run.parameters["merge"]:
+    if checks["adapter"]["ok"] and run.parameters.get("merge"):
         checks["merged"] = _merge(run, record, folder, base_folder, checks["adapter"]["prompt"])
     has_merged = bool(checks["merged"] and checks["merged"]["ok"])
     # The attempt that made the files: another may have to say that they are there.

@@ -51,6 +51,13 @@ class LoadCheck:
     dtype: str = ""
     error: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """For the log."""
+        if not self.ok:
+            return f"What was saved cannot be loaded: {self.error}."
+        return f"Loaded what was saved and generated from it, in {self.seconds} s."
+
 
 def is_adapter(folder: Path) -> bool:
     """Whether the folder holds a peft adapter; otherwise it is a whole model."""
