@@ -15,8 +15,8 @@ run: ## install what is missing and start everything; PORT=8001, HOST=, DATA_DIR
 	@exec $(IN_VENV) -m config.stack run
 
 .PHONY: test
-test: ## run the tests; ARGS="tests/annotation -k overlap"
-	@exec $(IN_VENV) -m pytest $(ARGS)
+test: ## run the tests, on several cores; ARGS="tests/annotation -k overlap"
+	@exec $(IN_VENV) -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: manage
 manage: ## run a management command on the same database; ARGS="createsuperuser"

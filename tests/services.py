@@ -2,6 +2,9 @@
 
 Loaded by `-p tests.services` (pyproject.toml). With DATABASE_URL or REDIS_URL set, those servers are used
 instead. Several runs at once do not meet: everything lies in a temporary folder that goes with the run.
+
+Under pytest-xdist (`-n`) the first process starts the servers and runs no tests. Each process that does has a test
+database of its own (pytest-django names it), a database of Redis of its own, and a DATA_DIR of its own.
 """
 
 import contextlib
@@ -10,6 +13,7 @@ import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,6 +26,7 @@ ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "config.settings",
     "HF_HUB_OFFLINE": "1",  # no test waits for the network: a model is a folder or the scratch model
 }
+MOST_PROCESSES = 4  # each with Chromium, Celery workers and sometimes torch: more would starve a laptop
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -39,6 +44,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         (data / name).mkdir(parents=True)
     os.environ.update(ENVIRONMENT, DATA_DIR=str(data))
     os.environ.setdefault("JOB_LEASE_SECONDS", "10")
+    if beside_others():
+        # Arithmetic on all cores, by several processes at once, is far slower than by each on its share.
+        share = len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+        os.environ["REDIS_URL"] = database_of_redis(os.environ["REDIS_URL"], own_number())
+        return (yield)
     try:
         if not os.environ.get("REDIS_URL"):
             redis = Redis(sockets=sockets, log=folder / "redis.log")
@@ -49,3 +60,37 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     except ServiceError as error:
         raise pytest.UsageError(str(error)) from error
     return (yield)
+
+
+def beside_others() -> bool:
+    """Whether pytest-xdist started this process, to run some of the tests."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
+def own_number() -> int:
+    return int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+
+
+def database_of_redis(url: str, number: int) -> str:
+    """The address of another database of the same Redis, as Celery writes it. A Redis has 16, from 0."""
+    if url.startswith("redis+socket://"):
+        return f"{url.partition('?')[0]}?virtual_host={number}"
+    return urlsplit(url)._replace(path=f"/{number}").geturl()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Beside others the slow tests come first: a short one left for the end keeps nobody waiting."""
+    if beside_others():
+        items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)  # there may be no pytest-xdist
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes `-n auto` means: one a core, within reason.
+
+    For a file or a few chosen tests none but this one: others would start longer than they run.
+    """
+    chosen = config.option.keyword or any(".py" in argument for argument in config.args)
+    cores = min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+    return 0 if chosen or cores == 1 else cores

@@ -86,7 +86,9 @@ def _ask_database() -> None:
 
 
 def _ask_redis() -> None:
-    # Celery writes the address of a Unix socket as redis+socket://, the client as unix://
-    url = settings.REDIS_URL.replace("redis+socket://", "unix://", 1)
+    # Celery writes a Unix socket's address as redis+socket://path?virtual_host=1, the client as unix://path?db=1
+    url = settings.REDIS_URL
+    if url.startswith("redis+socket://"):
+        url = url.replace("redis+socket", "unix", 1).replace("virtual_host=", "db=", 1)
     with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
         client.ping()

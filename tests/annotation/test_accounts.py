@@ -12,6 +12,7 @@ from annotation import projects
 from annotation.models import Role
 from annotation.views import account
 from tests.factories import PASSWORD, ProjectFactory, UserFactory
+from tests.services import database_of_redis
 
 pytestmark = pytest.mark.django_db
 
@@ -111,6 +112,12 @@ def test_another_lead_does_not_see_the_link(client):
 def test_health_answers_without_signing_in(client):
     answer = client.get("/health/")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "database": "ok", "redis": "ok"})
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_health_understands_the_addresses_that_celery_does(client, settings, number):
+    settings.REDIS_URL = database_of_redis(settings.REDIS_URL, number)
+    assert client.get("/health/").json()["redis"] == "ok"
 
 
 def test_health_names_what_does_not_answer(client, monkeypatch):

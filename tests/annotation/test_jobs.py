@@ -29,7 +29,6 @@ def sent(monkeypatch):
 
 def test_a_broker_that_is_away_is_no_error_for_whoever_starts_a_job():
     app = Celery("away", broker="redis://127.0.0.1:1/0")
-    app.conf.task_publish_retry = False
 
     @app.task(name="away")
     def away(pk):

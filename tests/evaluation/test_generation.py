@@ -136,6 +136,7 @@ def test_a_real_worker_survives_being_killed(dataset, worker):
     system = base_system(dataset, max_new_tokens=200)
     System.objects.filter(pk=system.pk).update(settings=system.settings | {"batch_size": 1})
     env = {"BASE_MODEL": "/no/such/model", "DATA_DIR": str(settings.ARTIFACT_ROOT.parent), "JOB_LEASE_SECONDS": "3"}
+    env["REQUEUE_SECONDS"] = "1"
     first = worker("gpu", env=env)
     job = systems.generate(system, dataset, dataset.created_by)
     assert wait_until(lambda: Output.objects.exists(), 90)

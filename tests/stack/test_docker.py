@@ -48,6 +48,7 @@ def container(transactional_db, tmp_path):
             "DATA_DIR": os.environ["DATA_DIR"],
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PORT": str(free_port()),
+            "REQUEUE_SECONDS": "2",
         }
         command = [word.replace("/tmp/", f"{tmp_path}/") for word in service["command"]]
         program = shutil.which(command[0], path=env["PATH"])
