@@ -91,6 +91,7 @@ def _merge(run: Run, record: Any, folder: Path, base_folder: Path, prompt: str) 
         "merged": str(run.folder / "merged"),
         "prompt": prompt,
         "max_length": run.parameters["max_length"],
+        "remote_code": bool(run.parameters.get("remote_code")),
         "patience": settings.JOB_LEASE_SECONDS,
     }
     command = [sys.executable, "-m", "training.engine.finishing", str(place)]

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import transformers
 from training.engine import loading
 from training.engine.line import Line, read_spec
 from training.engine.loading import TrainingError, first_line
+from training.engine.trusted import is_trusted, trust
 from training.parameters import RunParameters
 
 NEW_TOKENS = 32
@@ -71,7 +73,7 @@ def can_merge(folder: Path) -> bool:
 
 def merged_dtype(base_folder: Path) -> torch.dtype:
     """The base's own number type where that has 16 bits, else bfloat16, which has float32's range."""
-    config = transformers.AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
+    config = transformers.AutoConfig.from_pretrained(base_folder, trust_remote_code=is_trusted(base_folder))
     dtype = getattr(config, "dtype", None)
     return dtype if dtype in SIXTEEN_BITS else torch.bfloat16
 
@@ -123,6 +125,8 @@ def check(folder: Path, base_folder: Path, prompt: str, parameters: RunParameter
     started = time.monotonic()
     p, dtype = parameters, loading.compute_dtype(parameters.compute_dtype)
     _free()
+    if is_trusted(base_folder):
+        trust(folder)  # it holds the same code
     try:
         tokenizer = loading.load_tokenizer(folder)
         model = loading.load_trained(
@@ -153,14 +157,19 @@ def merge(
     arithmetic = saved_as if torch.cuda.is_available() else torch.float32
     half = target.with_name(f".{target.name}-half")
     shutil.rmtree(half, ignore_errors=True)
+    if is_trusted(base_folder):
+        trust(adapter)
+        trust(half)
+    load = partial(loading.load_model, dtype=arithmetic, four_bit=False)
     try:
         tokenizer = loading.load_tokenizer(adapter)
         try:
-            model = loading.load_trained(base_folder, adapter, dtype=arithmetic, four_bit=False)
+            model = loading.load_adapter(load(base_folder), adapter).eval()
         except torch.OutOfMemoryError:
             log("The base model in 16 bit does not fit the GPU: merging in the processor's memory.")
             _free()
-            model = loading.load_adapter(_load_on_cpu(base_folder, saved_as), adapter).eval()
+            load = partial(_load_on_cpu, dtype=saved_as)
+            model = loading.load_adapter(load(base_folder), adapter).eval()
         encoded = _encoded(model, tokenizer, prompt, max_length)
         expected = _logits(model, encoded)
         with model.disable_adapter():
@@ -171,7 +180,7 @@ def merge(
         del model, merged
         _free()
         log(f"Merged with the unquantised base model, stored in {str(saved_as).split('.')[-1]}.")
-        again = loading.load_model(half, dtype=arithmetic, four_bit=False).eval()
+        again = load(half).eval()
         encoded = encoded.to(again.device)
         found = _logits(again, encoded)
         output = _generated(again, tokenizer, encoded)
@@ -191,7 +200,7 @@ def _load_on_cpu(folder: Path, dtype: torch.dtype) -> Any:
     seq2seq = loading.is_encoder_decoder(folder)
     kind = transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
     return kind.from_pretrained(
-        folder, dtype=dtype, device_map={"": "cpu"}, use_safetensors=True, trust_remote_code=False
+        folder, dtype=dtype, device_map={"": "cpu"}, use_safetensors=True, trust_remote_code=is_trusted(folder)
     )
 
 
@@ -241,6 +250,8 @@ def main(folder: Path) -> int:
     """Merge as `folder/spec.json` says, and tell the supervising process over the line how it went."""
     spec = read_spec(folder)
     line = Line(spec["address"], 0, spec["patience"])
+    if spec["remote_code"]:
+        trust(Path(spec["base_folder"]))
     transformers.utils.logging.disable_progress_bar()
     try:
         checked = merge(
