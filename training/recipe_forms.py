@@ -199,4 +199,4 @@ class NeedsForm(forms.Form):
 
     def __init__(self, data: Any = None, *, project: Any, **kwargs: Any) -> None:
         super().__init__(data, prefix="for", **kwargs)
-        self.fields["dataset"].queryset = Dataset.objects.filter(project=project)[:200]  # type: ignore[attr-defined]
+        self.fields["dataset"].queryset = Dataset.objects.filter(project=project)  # type: ignore[attr-defined]

@@ -209,7 +209,8 @@ MEMORY_LABELS = {
 
 
 def needs_context(needs: NeedsForm, values: dict[str, Any], *, look: bool) -> dict[str, Any]:
-    chosen = needs.cleaned_data if needs.is_valid() else {}
+    needs.is_valid()  # a device or dataset that is not there counts as not chosen
+    chosen = needs.cleaned_data
     found = recipes.examine(
         method=values["method"],
         base_model=values["base_model"].strip(),
