@@ -56,10 +56,10 @@ class RecipeForm(forms.Form):
         """Args: data: what was posted, to be checked. values: what to show, unchecked."""
         super().__init__(data, initial=dict(values or {}))
         chosen = str((data or values or {}).get("method"))
-        self.method = chosen if chosen in METHODS else Method.QLORA.value
+        self.chosen_method = chosen if chosen in METHODS else Method.QLORA.value
         for spec in SPECS.values():
             control = _field(spec)
-            if self.method not in spec.metadata["methods"]:
+            if self.chosen_method not in spec.metadata["methods"]:
                 control.widget = forms.HiddenInput()
             self.fields[spec.name] = control
         self.examples = (
@@ -71,7 +71,7 @@ class RecipeForm(forms.Form):
         """(heading, fields) of the method's hyperparameters, in the order of parameters.py."""
         found: dict[str, list[forms.BoundField]] = {}
         for spec in SPECS.values():
-            if self.method in spec.metadata["methods"]:
+            if self.chosen_method in spec.metadata["methods"]:
                 found.setdefault(spec.metadata["group"], []).append(self[spec.name])
         return list(found.items())
 
