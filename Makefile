@@ -61,6 +61,10 @@ bench-annotation: ## how fast annotators get through texts; ARGS="--annotators 1
 bench-scale: ## imports, exports, agreement, the queue and the overview at full size; ARGS="--report" never fails
 	@exec $(IN_VENV) -m benchmarks.scale $(ARGS)
 
+.PHONY: bench-datasets
+bench-datasets: ## freezing 100,000 pairs with near-duplicates; ARGS="--pairs 300000"
+	@exec $(IN_VENV) -m benchmarks.datasets $(ARGS)
+
 .PHONY: install
 install: ## only make .venv
 	@$(IN_VENV)

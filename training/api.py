@@ -15,7 +15,7 @@ from annotation.models import Role
 from training import (
     checks,
     comparing,
-    datasets,
+    dataset_api,
     file_api,
     file_views,
     prompts,
@@ -24,90 +24,11 @@ from training import (
     recipes,
     runs,
 )
-from training.models import Dataset, DatasetRow, Method, PromptVersion, Recipe, Run, RunMetric, RunSample
+from training.models import Dataset, Method, PromptVersion, Recipe, Run, RunMetric, RunSample
 from training.parameters import PRESETS
 from training.recipe_forms import method_of
 
 READERS = (Role.LEAD, Role.TRAINER)
-
-
-class SharesSerializer(serializers.Serializer):
-    train = serializers.FloatField(default=datasets.DEFAULT_SHARES["train"])
-    validation = serializers.FloatField(default=datasets.DEFAULT_SHARES["validation"])
-    test = serializers.FloatField(default=datasets.DEFAULT_SHARES["test"])
-
-
-class DatasetSerializer(serializers.ModelSerializer):
-    created_by = serializers.CharField(source="created_by.username", read_only=True)
-    counts = serializers.DictField(child=serializers.IntegerField(), read_only=True)
-    shares = serializers.DictField(child=serializers.FloatField(), read_only=True)
-    filters = serializers.DictField(child=serializers.CharField(), read_only=True)
-
-    class Meta:
-        model = Dataset
-        fields = [
-            "id", "project", "name", "content_hash", "seed", "shares", "filters", "counts", "created_by", "created_at",
-        ]  # fmt: skip
-        read_only_fields = fields
-
-
-class FreezeSerializer(serializers.Serializer):
-    project = serializers.IntegerField()
-    name = serializers.CharField(max_length=200)
-    shares = SharesSerializer(default=lambda: dict(datasets.DEFAULT_SHARES))
-    seed = serializers.IntegerField(default=0, min_value=0)
-    filters = serializers.DictField(
-        child=serializers.CharField(), default=dict, help_text="Dimension -> level that the settled label must have."
-    )
-
-
-class DatasetRowSerializer(serializers.ModelSerializer):
-    labels = serializers.DictField(child=serializers.CharField(), read_only=True)
-
-    class Meta:
-        model = DatasetRow
-        fields = ["id", "pair", "item", "split", "position", "external_id", "text", "rewrite", "labels"]
-        read_only_fields = fields
-
-
-class DatasetViewSet(
-    access.ScopedAPI,
-    mixins.ListModelMixin,
-    mixins.RetrieveModelMixin,
-    mixins.DestroyModelMixin,
-    viewsets.GenericViewSet,
-):
-    """Frozen sets of approved pairs. `create` freezes; nothing changes one afterwards."""
-
-    queryset = Dataset.objects.select_related("created_by")
-    serializer_class = DatasetSerializer
-    filterset_fields = ["project", "content_hash"]
-    roles = {"*": READERS, "destroy": (Role.TRAINER,)}
-
-    @extend_schema(request=FreezeSerializer, responses={201: DatasetSerializer})
-    def create(self, request):
-        values = checked(FreezeSerializer, request.data)
-        project = access.project_for(request.user, values.pop("project"), Role.TRAINER)
-        return Response(
-            DatasetSerializer(datasets.freeze(project=project, user=request.user, **values)).data, status=201
-        )
-
-    def perform_destroy(self, instance):
-        datasets.delete(instance)
-
-    @extend_schema(responses=DatasetRowSerializer(many=True))
-    @action(detail=True, filter_backends=[])
-    def rows(self, request, pk=None):
-        """The rows, in the order of their content."""
-        rows = self.paginate_queryset(self.get_object().rows.all())
-        return self.get_paginated_response(DatasetRowSerializer(rows, many=True).data)
-
-    @extend_schema(responses={(200, "application/jsonl"): OpenApiTypes.STR})
-    @action(detail=True, url_path=rf"files/(?P<file_format>{'|'.join(datasets.FORMATS)})")
-    def files(self, request, pk=None, file_format="alpaca"):
-        """JSON Lines for training tools: alpaca, prompt-completion or chat."""
-        lines = datasets.lines(self.get_object(), file_format)
-        return StreamingHttpResponse(lines, content_type="application/jsonl")
 
 
 class ExamplesField(serializers.ListField):
@@ -476,7 +397,7 @@ def checked(serializer_class, data) -> dict:
 
 
 def register(router) -> None:
-    router.register("datasets", DatasetViewSet, basename="dataset")
+    dataset_api.register(router)
     router.register("recipes", RecipeViewSet, basename="recipe")
     router.register("prompts", PromptViewSet, basename="prompt")
     router.register("runs", RunViewSet, basename="run")

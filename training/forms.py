@@ -1,43 +1,10 @@
-"""Forms of the training pages. The rules are those of datasets.py and runs.py."""
+"""Forms of the training pages. The rules are those of runs.py."""
 
 from django import forms
 
-from training import datasets, publishing
+from training import publishing
 from training.models import Dataset, PublicationPlace, PublicationWhat, Recipe, Run
 from training.parameters import SEED_LIMIT
-
-
-class DatasetForm(forms.Form):
-    name = forms.CharField(max_length=200)
-    train = forms.FloatField(label="Share for training", initial=0.7, min_value=0, max_value=1)
-    validation = forms.FloatField(label="Share for validation", initial=0.1, min_value=0, max_value=1)
-    test = forms.FloatField(label="Share for the test", initial=0.2, min_value=0, max_value=1)
-    seed = forms.IntegerField(
-        initial=0, min_value=0, max_value=SEED_LIMIT, help_text="The same pairs and seed give the same splits."
-    )
-    label = forms.ChoiceField(
-        required=False, help_text="Only pairs whose settled label is this one.", label="Filter by label"
-    )
-
-    def __init__(self, *args, project, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        choices = [("", "All approved pairs")]
-        for dimension in project.dimensions.all():
-            choices += [(f"{dimension.key}:{level}", f"{dimension.name}: {level}") for level in dimension.levels]
-        self.fields["label"].choices = choices  # type: ignore[attr-defined]
-        # The page says how many pairs that leaves before anything is frozen.
-        self.fields["label"].widget.attrs = {"hx-get": "", "hx-trigger": "change", "hx-target": "#approved"}
-
-    def values(self) -> dict:
-        """What `datasets.freeze` takes."""
-        cleaned = self.cleaned_data
-        key, _, level = cleaned["label"].partition(":")
-        return {
-            "name": cleaned["name"],
-            "seed": cleaned["seed"],
-            "shares": {split: cleaned[split] for split in datasets.DEFAULT_SHARES},
-            "filters": {key: level} if level else {},
-        }
 
 
 class RunForm(forms.Form):
