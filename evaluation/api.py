@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from annotation import access
 from annotation.access import ScopedAPI
 from annotation.models import Item, Role
-from evaluation import output_imports, studies, systems, tries
+from evaluation import output_imports, preferences, studies, systems, tries
 from evaluation.models import (
     Criterion,
     FailedOutput,
@@ -36,6 +36,7 @@ from evaluation.models import (
     TryOutput,
 )
 from evaluation.views.systems import with_counts
+from training.dataset_api import MadeSerializer
 from training.models import Dataset
 
 READERS = (Role.LEAD, Role.TRAINER)
@@ -491,7 +492,7 @@ class StudyViewSet(
     queryset = Study.objects.prefetch_related("criteria", "systems")
     serializer_class = StudySerializer
     filterset_fields = ["project", "status"]
-    roles = {"list": READERS, "retrieve": READERS, "*": (Role.LEAD,)}
+    roles = {"list": READERS, "retrieve": READERS, "preferences": (Role.TRAINER,), "*": (Role.LEAD,)}
 
     def _values(self, serializer: serializers.BaseSerializer) -> dict[str, Any]:
         serializer.is_valid(raise_exception=True)
@@ -566,6 +567,12 @@ class StudyViewSet(
     @action(detail=True, methods=["post"])
     def start(self, request, pk=None):
         return Response(self.get_serializer(studies.start(self.get_object())).data)
+
+    @extend_schema(request=None, responses=MadeSerializer)
+    @action(detail=True, methods=["post"])
+    def preferences(self, request, pk=None):
+        """Store the outputs that most reviewers of a closed study preferred as preferences, for training."""
+        return Response(MadeSerializer(preferences.from_study(self.get_object(), request.user)).data)
 
     @extend_schema(request=None, responses=StudySerializer)
     @action(detail=True, methods=["post"])

@@ -17,7 +17,7 @@ from evaluation.models import FailedOutput, Generation, Output, Part, System, Sy
 from training import prompts
 from training.models import Dataset, Run
 from training.parameters import SEED_LIMIT
-from training.runs import keep_prompt
+from training.recipes import keep_prompt
 
 MAX_NEW_TOKENS = 4_096
 DEFAULT_NEW_TOKENS = 256
@@ -233,8 +233,11 @@ def check_usable(system: System) -> None:
 
 
 def rows_of(dataset: Dataset, part: str):
-    """The rows of a part of a dataset; of an item that stands there twice (in preferences) the first."""
-    rows = dataset.rows.all() if part == Part.ALL else dataset.rows.filter(split=part)
+    """The rows of a part of a dataset; of an item that stands there twice (in preferences) the first. Uploaded
+    preferences may be about texts that are no item here; those are left out.
+    """
+    rows = dataset.rows.filter(item__isnull=False)
+    rows = rows if part == Part.ALL else rows.filter(split=part)
     first = rows.order_by("item_id", "position").distinct("item_id").values("pk")
     return dataset.rows.filter(pk__in=first)
 

@@ -37,6 +37,7 @@ urlpatterns = [
     path("studies/<int:pk>/ratings/", studies.export_ratings, name="ratings"),
     path("studies/<int:pk>/report/", studies.report, name="report"),
     path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
+    path("studies/<int:pk>/preferences/", studies.use_as_preferences, name="preferences"),
     path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),
     path("reports/<int:pk>/figures/<slug:name>.svg", studies.report_figure, name="report-figure"),
     # Reviewers

@@ -41,8 +41,9 @@ from tests.factories import (
     SuggestionFactory,
     UserFactory,
 )
-from tests.training.factories import RecipeFactory, make_dataset, make_run
-from training.models import Publication, RunMetric
+from tests.training.factories import RecipeFactory, make_dataset, make_preference, make_run
+from training import recipes
+from training.models import Freezing, PreferenceImport, Publication, RunMetric
 
 pytestmark = pytest.mark.django_db
 
@@ -166,14 +167,32 @@ PAGES: dict[str, Rule] = {
     "annotation:vote": page({ANNOTATOR}, "vote"),
     "annotation:vote-draft": page({ANNOTATOR}, "vote"),
     "training:home": page(READERS, "project"),
+    "training:datasets": page(READERS, "project"),
+    "training:preferences": page(READERS, "project"),
+    "POST training:preferences": page({TRAINER}, "project"),
+    "training:preference-upload": page({TRAINER}, "project"),
+    "training:preference-delete": page({TRAINER}, "preference"),
+    "training:preference-import": page(READERS, "preference-import"),
+    "training:preference-import-progress": page(READERS, "preference-import"),
+    "training:preference-import-cancel": page({TRAINER}, "preference-import"),
+    "training:freezing": page(READERS, "freezing"),
+    "training:freezing-progress": page(READERS, "freezing"),
+    "training:freezing-cancel": page({TRAINER}, "freezing"),
     "training:freeze": page({TRAINER}, "project"),
     "training:new-recipe": page({TRAINER}, "project"),
+    "training:recipe-check": page({TRAINER}, "project"),
+    "training:run-check": page({TRAINER}, "project"),
+    "training:prompts": page(READERS, "project"),
     "training:new-run": page({TRAINER}, "project"),
     "training:compare": page(READERS, "project"),
     "training:dataset": page(READERS, "dataset"),
     "training:dataset-file": page(READERS, "dataset", file_format="alpaca"),
     "training:dataset-delete": page({TRAINER}, "dataset"),
+    "training:dataset-diff": page(READERS, "dataset"),
+    "training:dataset-figure": page(READERS, "dataset", name="length-words"),
     "training:recipe": page(READERS, "recipe"),
+    "training:recipe-file": page(READERS, "recipe"),
+    "training:recipe-pin": page({TRAINER}, "recipe"),
     "training:run": page(READERS, "run"),
     "training:run-progress": page(READERS, "run"),
     "training:run-figure": page(READERS, "run"),
@@ -214,6 +233,7 @@ PAGES: dict[str, Rule] = {
     "evaluation:ratings": page(READERS, "closed-study"),
     "evaluation:report": page(READERS, "closed-study"),
     "evaluation:report-again": page({LEAD}, "closed-study"),
+    "evaluation:preferences": page({TRAINER}, "closed-study"),
     "evaluation:report-progress": page(READERS, "report"),
     "evaluation:report-figure": page(READERS, "report", name="means"),
     "evaluation:rate": page({REVIEWER}, "study"),
@@ -360,9 +380,27 @@ API: dict[str, Rule] = {
     "DELETE dataset-detail": api({TRAINER}, "dataset"),
     "GET dataset-files": api(READERS, "dataset", file_format="chat"),
     "GET dataset-rows": api(READERS, "dataset"),
+    "GET dataset-diff": api(READERS, "dataset"),
+    "GET freezing-list": api(EVERYBODY),
+    "GET freezing-detail": api(READERS, "freezing"),
+    "POST freezing-cancel": api({TRAINER}, "freezing"),
+    "GET preference-list": api(EVERYBODY),
+    "GET preference-detail": api(READERS, "preference"),
+    "DELETE preference-detail": api({TRAINER}, "preference"),
+    "POST preference-from-pairs": api({TRAINER}, body=with_project(against="text")),
+    "GET preference-import-list": api(EVERYBODY),
+    "POST preference-import-list": api({TRAINER}, body=with_file("text,chosen,rejected\nx,y,z\n")),
+    "GET preference-import-detail": api(READERS, "preference-import"),
+    "POST preference-import-cancel": api({TRAINER}, "preference-import"),
     "GET recipe-list": api(EVERYBODY),
     "POST recipe-list": api({TRAINER}, body=with_project(name="x")),
     "GET recipe-detail": api(READERS, "recipe"),
+    "POST recipe-check": api({TRAINER}, body=with_project(name="x")),
+    "GET recipe-as-yaml": api(READERS, "recipe"),
+    "POST recipe-pin": api({TRAINER}, "recipe"),
+    "GET prompt-list": api(EVERYBODY),
+    "POST prompt-list": api({TRAINER}, body=with_project(name="x", template="{text}")),
+    "GET prompt-detail": api(READERS, "prompt"),
     "GET run-list": api(EVERYBODY),
     "POST run-list": api({TRAINER}, body=lambda world: {"dataset": world["dataset"].pk, "recipe": world["recipe"].pk}),
     "GET run-detail": api(READERS, "run"),
@@ -425,6 +463,7 @@ API: dict[str, Rule] = {
     "POST study-start": api({LEAD}, "draft-study"),
     "POST study-close": api({LEAD}, "study"),
     "POST study-report": api({LEAD}, "closed-study"),
+    "POST study-preferences": api({TRAINER}, "closed-study"),
     "GET report-list": api(EVERYBODY),
     "GET report-detail": api(READERS, "report"),
     "GET review-task-list": api(EVERYBODY),
@@ -506,7 +545,13 @@ def world(settings, tmp_path):
 
     PairFactory.create_batch(4, project=project)
     made["dataset"] = make_dataset(project=project)
+    made["freezing"] = Freezing.objects.create(name="Large", settings={}, **job)
+    made["preference"] = make_preference(project=project)
+    made["preference-import"] = PreferenceImport.objects.create(
+        file=file, file_name="preferences.csv", file_format="csv", **job
+    )
     made["recipe"] = RecipeFactory(project=project)
+    made["prompt"] = recipes.keep_prompt(project, people[LEAD], "Rewrite", "{text}")
     run = make_run(
         dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True, has_merged=True
     )
