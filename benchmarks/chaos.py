@@ -38,7 +38,7 @@ class Workers:
     """One worker for the queue gpu at a time, and one with beat for the other queue."""
 
     def __init__(self, env: dict[str, str], data: Path, logs: Path) -> None:
-        self.env, self.logs, self.count = env, logs, 0
+        self.env, self.logs, self.count = dict(env), logs, 0
         beat = stack.worker_command("default", "-c", "1", "-B", "-s", str(data / "beat"))
         self.default = spawn(beat, log=logs / "default.log", env=env, cwd=stack.BASE_DIR, if_we_die=signal.SIGKILL)
         self.gpu: subprocess.Popen[bytes]
@@ -178,7 +178,6 @@ def kill_at_random(run, workers: Workers, kills: int, steps: int, chance: random
         refresh(run)
         told.append({"attempt": run.attempt, "step": run.done, "seconds": round(time.monotonic() - claimed, 1)})
         print(f"kill {number + 1}: {told[-1]}", file=sys.stderr, flush=True)
-        run.done = min(run.done, steps)
     return told
 
 
@@ -245,6 +244,8 @@ def measure(options: argparse.Namespace, data: Path) -> dict[str, Any]:
                 follow(killed, is_over(killed))
                 results = {"killed": compared(straight, killed) | {"kills": kills}}
                 if options.restarts:
+                    workers.env["JOB_LEASE_SECONDS"] = "60"  # as by default: longer than a server needs to start
+                    workers.kill()
                     cut = start(dataset, options.steps, "restarts", options.processes)
                     refresh(cut)
                     follow(cut, lambda: cut.done >= options.steps // 5)

@@ -210,6 +210,7 @@ def _prepared(run: Run, record: "_Record", earlier: list[Path], folder: Path) ->
         patiently(lambda: _store_rows(run.dataset, folder / "rows.jsonl"))
         patiently(lambda: _forget_after(run, step))
         if checkpoint:
+            _remember(record, checkpoint / checkpoints.TOLD)
             record.log(f"Going on from the checkpoint at step {step}.")
         return Prepared(run.run_parameters(), base, checkpoint, step)
     finally:
@@ -271,6 +272,18 @@ def _forget_after(run: Run, step: int) -> None:
         if run._mine().select_for_update().exists():
             for rows in (RunMetric.objects, RunSample.objects):
                 rows.filter(run=run, step__gt=step).delete()
+
+
+def _remember(record: "_Record", told: Path) -> None:
+    """Store what led to a checkpoint and was told to a worker that died before it stored it."""
+    stored = {(kind, step) for kind, step in patiently(lambda: list(record.run.metrics.values_list("kind", "step")))}
+    sampled = set(patiently(lambda: list(record.run.samples.values_list("step", flat=True))))
+    with suppress(FileNotFoundError), told.open(encoding="utf-8") as file:
+        for event in map(json.loads, file):
+            if event["event"] == "metric" and (event["metric"]["kind"], event["metric"]["step"]) not in stored:
+                record.metric(event["metric"])
+            if event["event"] == "samples" and not {one["step"] for one in event["samples"]} <= sampled:
+                record.samples(event["samples"])
 
 
 class _Record:
