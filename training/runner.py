@@ -56,8 +56,8 @@ class TrainingFailed(Exception):
 class TrainingDied(Exception):
     """A process of the training ended without a word."""
 
-    def __init__(self, status: int | None, rank: int | None) -> None:
-        self.status, self.rank = status, rank
+    def __init__(self, status: int | None, rank: int | None, last_words: str) -> None:
+        self.status, self.rank, self.last_words = status, rank, last_words
         super().__init__(f"process {rank or 0} ended with {self.how}")
 
     @property
@@ -176,7 +176,7 @@ def _train(run: Run, record: "_Record", folder: Path, prepared: Prepared) -> dic
         if launch.status == line.SILENT:
             raise LeaseLost
         record.last_word(launch.last_words())
-        raise TrainingDied(launch.status, gone)
+        raise TrainingDied(launch.status, gone, launch.last_words())
 
 
 def _check_standstill(run: Run, earlier: list[Path], folder: Path, step: int) -> None:
@@ -397,6 +397,8 @@ def _explain_death(error: TrainingDied, run: Run) -> str:
             f"{which} was killed, most likely by the system for lack of memory, with batch size {p.batch_size} and "
             f"maximum length {p.max_length}. Try {_smaller(p)}, or a smaller base model."
         )
+    if "MemoryError" in error.last_words or "Cannot allocate memory" in error.last_words:
+        return _explain({"kind": "memory"}, run)
     if shutil.disk_usage(run.folder).free < 64 * 2**20:
         return DISK_FULL
     return f"{which} ended without a word ({error.how}). The log has what it printed last."

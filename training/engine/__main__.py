@@ -111,10 +111,8 @@ def _check_devices(parameters: RunParameters) -> None:
 
 def _kind(error: BaseException, folder: Path) -> str:
     """Which of the foreseen failures this is: `training`, `gpu memory`, `memory`, `disk`; else `unexpected`."""
-    from training.engine.loading import TrainingError
-
     words = str(error).lower()
-    if isinstance(error, TrainingError):
+    if type(error).__name__ == "TrainingError":  # nothing may be imported here: there may be no memory for it
         return "training"
     if isinstance(error, MemoryError) or "can't allocate memory" in words or "cannot allocate memory" in words:
         return "memory"
