@@ -22,6 +22,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from annotation.redaction import redact
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -163,7 +165,7 @@ class Job(models.Model):
         if total is not None:
             self.total = values["total"] = total
         if message is not None:
-            self.message = values["message"] = message[:300]
+            self.message = values["message"] = redact(message)[:300]
         if not self._mine().update(**values):
             raise LeaseLost
         if self._mine().filter(cancel_requested=True).exists():
@@ -171,6 +173,7 @@ class Job(models.Model):
 
     def end(self, status: str, error: str = "", **values: Any) -> bool:
         """Write how the job ended, with any result columns; False when another worker owns it by now."""
+        error = redact(error)
         self.status, self.error = status, error
         for name, value in values.items():
             setattr(self, name, value)

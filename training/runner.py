@@ -21,6 +21,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from annotation.jobs import Cancelled, JobError, LeaseLost, PutBack, patiently
+from annotation.redaction import redact
 from training import base_models, launching
 from training.engine import checkpoints, line, watching
 from training.models import Dataset, MetricKind, Run, RunMetric, RunSample, Split
@@ -227,11 +228,13 @@ def _resolved(run: Run, record: "_Record") -> base_models.Base:
         base = base_models.resolve(
             parameters.base_model,
             lambda: scratch_texts(run.dataset, prompt),
+            parameters.base_revision,
             encoder_decoder=parameters.method == "seq2seq",
         )
     run.base_model, run.base_revision, run.is_scratch = base.name, base.revision, base.is_scratch
     run.parameters |= {
         "base_model": base.name, "base_revision": base.revision, "is_scratch": base.is_scratch,
+        "remote_code": base.remote_code,
     }  # fmt: skip
     record.store(
         base_model=run.base_model,
@@ -363,7 +366,7 @@ class _Record:
 
     def log(self, words: str) -> None:
         with self.run.log_file.open("a", encoding="utf-8") as file:
-            file.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {words}\n")
+            file.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {redact(words)}\n")
 
     def last_word(self, words: str) -> None:
         """A line of the log that must not hide what it is about: the disk may be full."""

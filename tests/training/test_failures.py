@@ -310,6 +310,7 @@ def folder_model(folder, **files):
 COMPLETE = {"config__json": "{}", "model__safetensors": "", "tokenizer__json": "{}"}
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -318,7 +319,7 @@ COMPLETE = {"config__json": "{}", "model__safetensors": "", "tokenizer__json": "
         ({"config__json": "{}", "pytorch_model__bin": ""}, "only pickles"),
         ({"config__json": "{}", "model__safetensors": ""}, "no tokenizer"),
         (COMPLETE | {"config__json": "{"}, "not valid JSON"),
-        (COMPLETE | {"config__json": '{"auto_map": {}}'}, "code of its own"),
+        (COMPLETE | {"config__json": '{"auto_map": {"AutoModel": "own.Model"}}'}, "code of its own"),
         (COMPLETE | {"config__json": '{"quantization_config": {}}'}, "already quantised"),
     ],
 )
@@ -332,6 +333,7 @@ def test_a_relative_folder_is_refused():
         base_models.locate("./model")
 
 
+@pytest.mark.django_db
 def test_a_folder_that_changed_since_it_was_used_is_refused(tmp_path):
     name = folder_model(tmp_path / "model", **COMPLETE)
     base = base_models.locate(name)

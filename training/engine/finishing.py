@@ -19,6 +19,7 @@ import transformers
 
 from training.engine import loading
 from training.engine.loading import TrainingError, first_line
+from training.engine.trusted import is_trusted
 
 NEW_TOKENS = 32
 MANTISSA = {torch.bfloat16: 2**-8, torch.float16: 2**-11}  # relative size of one rounding step
@@ -58,7 +59,7 @@ def can_merge(folder: Path) -> bool:
 
 def merged_dtype(base_folder: Path) -> torch.dtype:
     """The base's own number type where that has 16 bits, else bfloat16, which has float32's range."""
-    config = transformers.AutoConfig.from_pretrained(base_folder, trust_remote_code=False)
+    config = transformers.AutoConfig.from_pretrained(base_folder, trust_remote_code=is_trusted(base_folder))
     dtype = getattr(config, "dtype", None)
     return dtype if dtype in MANTISSA else torch.bfloat16
 
@@ -167,7 +168,7 @@ def _load_on_cpu(folder: Path, dtype: torch.dtype) -> Any:
     seq2seq = loading.is_encoder_decoder(folder)
     kind = transformers.AutoModelForSeq2SeqLM if seq2seq else transformers.AutoModelForCausalLM
     return kind.from_pretrained(
-        folder, dtype=dtype, device_map={"": "cpu"}, use_safetensors=True, trust_remote_code=False
+        folder, dtype=dtype, device_map={"": "cpu"}, use_safetensors=True, trust_remote_code=is_trusted(folder)
     )
 
 
