@@ -251,7 +251,8 @@ def test_a_run_that_got_to_its_end_but_could_not_say_so_is_not_trained_again(mon
             perform(run)
     Run.objects.filter(pk=run.pk).update(lease_until="2020-01-01T00:00Z")
     perform(run)
-    assert (run.status, run.attempt, run.figures, len(folders)) == (JobStatus.FINISHED, 2, {"steps": 4}, 1)
+    assert (run.status, run.attempt, run.figures["steps"], len(folders)) == (JobStatus.FINISHED, 2, 4, 1)
+    assert run.figures["attempt"] == 1, "whose files they are"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -37,7 +37,8 @@ def main() -> int:
 
 
 def _train(folder: Path, spec: dict, line: Line, rank: int) -> None:
-    from training.engine import loading, trainer  # after hello: this takes seconds
+    from training.engine import finishing, loading, trainer  # after hello: this takes seconds
+    from training.prompts import render
 
     parameters = RunParameters.from_json(spec["parameters"])
     _check_devices(parameters)
@@ -60,7 +61,11 @@ def _train(folder: Path, spec: dict, line: Line, rank: int) -> None:
         resume_from,
     )
     if rank == 0:
-        line.tell("done", adapter=str(result.adapter), figures=result.figures)
+        text = (rows["validation"] or rows["train"])[0].text
+        prompt = render(parameters.prompt_template, text, parameters.examples)
+        checked = finishing.check(result.adapter, Path(spec["base_folder"]), prompt, parameters)
+        line.tell("log", line=checked.sentence)
+        line.tell("done", adapter=str(result.adapter), figures=result.figures, load_check=asdict(checked))
     else:
         line.tell("bye")
 
