@@ -61,6 +61,10 @@ bench-annotation: ## how fast annotators get through texts; ARGS="--annotators 1
 bench-scale: ## imports, exports, agreement, the queue and the overview at full size; ARGS="--report" never fails
 	@exec $(IN_VENV) -m benchmarks.scale $(ARGS)
 
+.PHONY: bench-training
+bench-training: ## how fast a model learns: a plain trl run against our default; ARGS="--device cuda --shape llama-2-7b"
+	@exec $(IN_VENV) -m benchmarks.training $(ARGS)
+
 .PHONY: install
 install: ## only make .venv
 	@$(IN_VENV)

@@ -18,7 +18,7 @@ from django.conf import settings
 from training import artifacts
 
 SCRATCH = "scratch-model/"
-SCRATCH_FORMAT = 1  # raise it when the recipe of the scratch model below changes
+SCRATCH_FORMAT = 1  # raise it when training/engine/scratch.py changes
 SCRATCH_TEXTS = 5_000
 HUB_SECONDS = 5.0
 
@@ -196,6 +196,8 @@ def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
 
     It proves the pipeline, not the method. Two workers may build it at once: the first to finish wins.
     """
+    from training.engine import scratch as scratch_model  # here, so that web processes never load torch
+
     chosen = list(islice(texts, SCRATCH_TEXTS))
     digest = hashlib.sha256(f"{SCRATCH_FORMAT}{' encoder-decoder' if encoder_decoder else ''}\n".encode())
     for text in chosen:
@@ -206,7 +208,7 @@ def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
         half = folder.with_name(f".{key}-{uuid.uuid4().hex}")
         half.mkdir(parents=True)
         try:
-            _build_scratch(half, chosen, encoder_decoder)
+            scratch_model.build(half, chosen, encoder_decoder=encoder_decoder)
             half.rename(folder)
         except OSError:
             if not folder.is_dir():  # not merely slower than another worker
@@ -215,71 +217,3 @@ def scratch(texts: Iterable[str], encoder_decoder: bool = False) -> Base:
             shutil.rmtree(half, ignore_errors=True)
     artifacts.put_scratch(folder)
     return Base(f"{SCRATCH}{key}", key, folder, is_scratch=True)
-
-
-def _build_scratch(folder: Path, texts: list[str], encoder_decoder: bool) -> None:
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    end, pad = "<|end|>", "<|pad|>"
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=2_000,
-        special_tokens=[end, pad],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        eos_token=end,
-        pad_token=pad,
-        model_max_length=2_048,
-        clean_up_tokenization_spaces=False,
-    )
-    tokenizer.save_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        (_tiny_t5 if encoder_decoder else _tiny_llama)(tokenizer).save_pretrained(folder)
-
-
-def _tiny_llama(tokenizer):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=2_048,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            tie_word_embeddings=False,
-        )
-    )
-
-
-def _tiny_t5(tokenizer):
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    return T5ForConditionalGeneration(
-        T5Config(
-            vocab_size=len(tokenizer),
-            d_model=64,
-            d_kv=16,
-            d_ff=128,
-            num_layers=2,
-            num_heads=4,
-            feed_forward_proj="gated-gelu",
-            decoder_start_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
