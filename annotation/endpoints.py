@@ -278,14 +278,19 @@ def ask(
     endpoint = Endpoint.objects.filter(pk=prompt.source_id).first()
     if endpoint is None:
         raise JobError(f"The endpoint {prompt.source_name} is gone. Choose another source.")
-    client = Client(endpoint, rate_per_minute)
-    pool = ThreadPoolExecutor(endpoint.concurrency, thread_name_prefix="suggestion")
+    yield from converse(Client(endpoint, rate_per_minute), take, tick)
+
+
+def converse(client: Client, take: Callable[[], Request | None], tick: Callable[[], None]) -> Iterator[Asked]:
+    """Send what `take` gives, a few at a time, and yield each request with its answer. See suggesters.Suggester.ask."""
+    concurrency = client.endpoint.concurrency
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
     flying: dict[Future[Answer | NoAnswer], Request] = {}
     stopped: Cancelled | None = None
     deadline = 0.0
     try:
         while True:
-            while not stopped and len(flying) < endpoint.concurrency and (request := take()):
+            while not stopped and len(flying) < concurrency and (request := take()):
                 flying[pool.submit(_in_thread, client, request)] = request
             if not flying:
                 break
@@ -316,7 +321,7 @@ def _in_thread(client: Client, request: Request) -> Answer | NoAnswer:
         connections.close_all()  # this thread's own, which asking the budget once more may have opened
 
 
-def _source(endpoint: Endpoint) -> Source:
+def as_source(endpoint: Endpoint) -> Source:
     return Source(
         kind="endpoint",
         id=endpoint.pk,
@@ -328,12 +333,12 @@ def _source(endpoint: Endpoint) -> Source:
 
 def sources(project: Project) -> list[Source]:
     """Every endpoint that an administrator offers."""
-    return [_source(endpoint) for endpoint in Endpoint.objects.filter(is_active=True)]
+    return [as_source(endpoint) for endpoint in Endpoint.objects.filter(is_active=True)]
 
 
 def source(project_id: int, pk: int) -> Source | None:
     endpoint = Endpoint.objects.filter(pk=pk, is_active=True).first()
-    return _source(endpoint) if endpoint else None
+    return as_source(endpoint) if endpoint else None
 
 
 SUGGESTER = suggesters.Suggester(kind="endpoint", title="Endpoint", sources=sources, source=source, ask=ask)

@@ -9,18 +9,24 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.conf import settings
-from django.db import connection, models, transaction
+from django.db import InterfaceError, connection, models, transaction
+from django.db import OperationalError as DatabaseIsAway
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from annotation.redaction import redact
+
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class JobStatus(models.TextChoices):
@@ -159,7 +165,7 @@ class Job(models.Model):
         if total is not None:
             self.total = values["total"] = total
         if message is not None:
-            self.message = values["message"] = message[:300]
+            self.message = values["message"] = redact(message)[:300]
         if not self._mine().update(**values):
             raise LeaseLost
         if self._mine().filter(cancel_requested=True).exists():
@@ -167,6 +173,7 @@ class Job(models.Model):
 
     def end(self, status: str, error: str = "", **values: Any) -> bool:
         """Write how the job ended, with any result columns; False when another worker owns it by now."""
+        error = redact(error)
         self.status, self.error = status, error
         for name, value in values.items():
             setattr(self, name, value)
@@ -229,25 +236,50 @@ def execute(queryset: Any, pk: int, work: Callable[[Any], dict[str, Any] | None]
         with heartbeat(job):
             job.beat()  # cancelled between queueing and now
             results = work(job) or {}
-        job.end(JobStatus.FINISHED, **results)
+        _end(job, JobStatus.FINISHED, **results)
     except Paused as pause:
-        job.end(pause.status, **pause.values)
+        _end(job, pause.status, **pause.values)
     except Cancelled:
-        job.end(JobStatus.CANCELLED)
+        _end(job, JobStatus.CANCELLED)
     except PutBack:
-        if job.put_back():
+        if patiently(job.put_back):
             send(TASKS[type(job)], pk)
     except LeaseLost:
         logger.warning("%s was taken over by another worker", job)
     except JobError as error:
-        job.end(JobStatus.FAILED, error=str(error))
+        _end(job, JobStatus.FAILED, error=str(error))
     except Exception as error:
         logger.exception("%s failed", job)
-        job.end(
+        _end(
+            job,
             JobStatus.FAILED,
             error=f"Something unexpected went wrong ({type(error).__name__}). The worker's log has the details.",
         )
         raise
+
+
+def _end(job: Job, status: str, **values: Any) -> None:
+    try:
+        patiently(lambda: job.end(status, **values))
+    except LeaseLost:
+        logger.warning("%s ended as %s, which could not be stored: the database was away for too long", job, status)
+
+
+def patiently(write: Callable[[], T]) -> T:
+    """Write to the database; one that is away for a moment does not end a job of many hours.
+
+    Raises:
+        LeaseLost: it stayed away longer than the lease, so the job may be someone else's by now.
+    """
+    until = time.monotonic() + settings.JOB_LEASE_SECONDS
+    while True:
+        try:
+            return write()
+        except (DatabaseIsAway, InterfaceError) as error:
+            if time.monotonic() > until:
+                raise LeaseLost from error
+            connection.close()
+            time.sleep(0.5)
 
 
 # Each application names its jobs here: model -> task. The periodic task walks it.

@@ -89,7 +89,7 @@ def parse(prompt: SuggestionPrompt, text: str, answer: str) -> Proposal:
     Raises:
         ValidationError: the answer is malformed; its first message says why.
     """
-    answer = _without_thoughts(answer).strip()
+    answer = without_thoughts(answer).strip()
     if not answer:
         raise ValidationError("The answer is empty.")
     if prompt.answer_format == AnswerFormat.TEXT:
@@ -104,7 +104,7 @@ def parse(prompt: SuggestionPrompt, text: str, answer: str) -> Proposal:
     return proposal
 
 
-def _without_thoughts(answer: str) -> str:
+def without_thoughts(answer: str) -> str:
     """Without what a reasoning model says to itself before it answers."""
     return re.sub(r"\A\s*<think>.*?</think>", "", answer, flags=re.DOTALL)
 

@@ -288,9 +288,9 @@ def start_for_new_texts() -> int:
 class Budget:
     """What may still be spent. Threads that send a request once more ask it too."""
 
-    def __init__(self, row: SuggestionSettings) -> None:
-        self.money, self.tokens = row.budget, row.budget_tokens
-        self.used: tuple[Decimal, int] = spent(row.project_id)
+    def __init__(self, money: Decimal | None, tokens: int | None, used: tuple[Decimal, int]) -> None:
+        """`money` and `tokens`: the limits, None for none. `used`: what is spent of both."""
+        self.money, self.tokens, self.used = money, tokens, used
         self.lock = threading.Lock()
 
     def reserve(self, money: Decimal, tokens: int) -> bool:
@@ -331,7 +331,7 @@ class Asking:
         if source is None:
             raise JobError(f"{job.prompt.source_name} can no longer be used. Choose another source.")
         self.job, self.source, self.rate = job, source, row.rate_per_minute
-        self.budget = Budget(row)
+        self.budget = Budget(row.budget, row.budget_tokens, spent(job.project_id))
         self.until = time.monotonic() + TURN if suggesters.KINDS[source.kind].task is None else float("inf")
         self.budget_reached = self.turn_over = False
         self.failures: list[str] = []

@@ -61,12 +61,12 @@ def build(shape: str, folder: Path, device: str) -> None:
     """A Llama of the shape with random weights, and a tokenizer trained on texts of the same kind."""
     import torch
 
-    from training.engine import scratch
+    from benchmarks import shapes
     from training.prompts import DEFAULT_TEMPLATE
 
     texts = [DEFAULT_TEMPLATE, *(text for pair in pairs(300, seed=7) for text in pair)]
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    scratch.build(folder, texts, shape=scratch.SHAPES[shape], dtype=dtype, device=device)
+    shapes.build(folder, texts, shapes.SHAPES[shape], dtype, device)
 
 
 def papers(base: Path, folder: Path, train: list[tuple[str, str]], steps: int) -> dict[str, Any]:

@@ -82,6 +82,7 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {  # long work on a GPU never holds up short tasks
     "training.execute_run": {"queue": "gpu"},
     "evaluation.execute_generation": {"queue": "gpu"},
+    "evaluation.execute_try": {"queue": "gpu"},
     "training.execute_suggestions": {"queue": "gpu"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -241,13 +242,22 @@ SPECTACULAR_SETTINGS = {
         "AssignmentState": "annotation.models.AssignmentState",
         "RoundState": "annotation.models.RoundState",
         "StudyStatus": "evaluation.models.StudyStatus",
+        "SystemKind": "evaluation.models.SystemKind",
+        "Split": "training.models.Split",
+        "Part": "evaluation.models.Part",
     },
 }
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "annotation.redaction.RedactingFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
 }

@@ -7,6 +7,7 @@ from django.contrib import admin
 
 from evaluation.models import (
     Criterion,
+    FailedOutput,
     Generation,
     Output,
     OutputImport,
@@ -61,10 +62,22 @@ class SystemAdmin(Blinded):
     list_filter = ["kind", "is_scratch", "created_at"]
     search_fields = ["name", "base_model", "project__name"]
     list_select_related = ["project", "created_by"]
-    readonly_fields = ["project", "kind", "run", "is_scratch", "created_by"]
+    # What decides outputs is never changed by hand: another system is made, so that every output keeps its origin.
+    readonly_fields = [
+        *("project", "kind", "run", "endpoint", "base_model", "prompt", "prompt_template", "settings", "is_scratch"),
+        "created_by",
+    ]
 
     def has_add_permission(self, request):
         return False
+
+
+@admin.register(FailedOutput)
+class FailedOutputAdmin(ReadOnly, Blinded):
+    system_path = "system"
+    list_display = ["id", "system", "item", "reason", "cost", "created_at"]
+    search_fields = ["reason", "system__name", "item__external_id"]
+    list_select_related = ["system", "item"]
 
 
 @admin.register(Output)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import Prefetch
 from django.http import Http404
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, viewsets
@@ -13,13 +15,16 @@ from rest_framework.response import Response
 
 from annotation import access
 from annotation.access import ScopedAPI
-from annotation.models import Role
-from evaluation import output_imports, studies, systems
+from annotation.models import Item, Role
+from evaluation import lineage, output_imports, preferences, studies, systems, tries
+from evaluation.lineage_api import LineageSerializer
 from evaluation.models import (
     Criterion,
+    FailedOutput,
     Generation,
     Output,
     OutputImport,
+    Part,
     RejectedOutput,
     Report,
     ReviewTask,
@@ -28,9 +33,12 @@ from evaluation.models import (
     StudyMembership,
     System,
     SystemKind,
+    Try,
+    TryOutput,
 )
 from evaluation.views.systems import with_counts
-from training.models import Dataset, Split
+from training.dataset_api import MadeSerializer
+from training.models import Dataset
 
 READERS = (Role.LEAD, Role.TRAINER)
 JOB_FIELDS = ["status", "done", "total", "message", "error", "created_at", "started_at", "ended_at"]
@@ -41,6 +49,9 @@ JOB_FIELDS = ["status", "done", "total", "message", "error", "created_at", "star
 
 class SystemSerializer(serializers.ModelSerializer):
     outputs_count = serializers.IntegerField(read_only=True)
+    prompt_name = serializers.CharField(source="prompt.name", read_only=True, default=None)
+    prompt_version = serializers.IntegerField(source="prompt.version", read_only=True, default=None)
+    examples = serializers.ListField(child=serializers.ListField(child=serializers.CharField()), read_only=True)
 
     class Meta:
         model = System
@@ -51,8 +62,16 @@ class SystemSerializer(serializers.ModelSerializer):
             "kind",
             "run",
             "base_model",
+            "endpoint",
+            "prompt",
+            "prompt_name",
+            "prompt_version",
             "prompt_template",
+            "examples",
             "settings",
+            "rate_per_minute",
+            "budget",
+            "budget_tokens",
             "is_scratch",
             "outputs_count",
             "created_at",
@@ -63,11 +82,36 @@ class SystemSerializer(serializers.ModelSerializer):
 class SystemWriteSerializer(serializers.Serializer):
     project = serializers.IntegerField()
     name = serializers.CharField(max_length=120)
-    kind = serializers.ChoiceField([(SystemKind.RUN, "run"), (SystemKind.BASE, "base")])
+    kind = serializers.ChoiceField([(kind.value, kind.value) for kind in SystemKind if kind != SystemKind.UPLOAD])
     run = serializers.IntegerField(required=False, allow_null=True)
     base_model = serializers.CharField(max_length=300, allow_blank=True, default="")
+    endpoint = serializers.IntegerField(required=False, allow_null=True)
     prompt_template = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
+    prompt_name = serializers.CharField(max_length=120, allow_blank=True, default="")
+    examples = serializers.JSONField(
+        required=False, allow_null=True, help_text="[text, rewrite] pairs shown before each text."
+    )
     max_new_tokens = serializers.IntegerField(default=systems.DEFAULT_NEW_TOKENS)
+    weights = serializers.ChoiceField(list(systems.WEIGHTS), required=False, allow_blank=True)
+    engine = serializers.ChoiceField(list(systems.ENGINES), required=False, allow_blank=True)
+    temperature = serializers.FloatField(required=False, allow_null=True)
+    top_p = serializers.FloatField(required=False, allow_null=True)
+    seed = serializers.IntegerField(required=False, allow_null=True)
+    rate_per_minute = serializers.IntegerField(default=60, min_value=1, max_value=100_000)
+    budget = serializers.DecimalField(16, 8, required=False, allow_null=True, min_value=0)
+    budget_tokens = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=2**62)
+
+
+class SystemLimitsSerializer(serializers.Serializer):
+    rate_per_minute = serializers.IntegerField(required=False, min_value=1, max_value=100_000)
+    budget = serializers.DecimalField(16, 8, required=False, allow_null=True, min_value=0)
+    budget_tokens = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=2**62)
+
+
+class SpentSerializer(serializers.Serializer):
+    money = serializers.DecimalField(16, 8)
+    currency = serializers.CharField()
+    tokens = serializers.IntegerField()
 
 
 class SystemViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
@@ -76,14 +120,14 @@ class SystemViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
     queryset = System.objects.all()
     serializer_class = SystemSerializer
     filterset_fields = ["project", "kind"]
-    roles = {"*": READERS}
+    roles = {"list": READERS, "retrieve": READERS, "spent": READERS, "*": (Role.TRAINER,)}
 
     def get_queryset(self):
-        return with_counts(super().get_queryset().shown_to(self.request.user))
+        return with_counts(super().get_queryset().shown_to(self.request.user)).select_related("prompt", "endpoint")
 
     @extend_schema(request=SystemWriteSerializer, responses={201: SystemSerializer})
     def create(self, request):
-        """A system that generates here: a run's model, or a base model with a prompt."""
+        """A system that generates here: a run's model, or a base model or an endpoint with a prompt."""
         serializer = SystemWriteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         values = dict(serializer.validated_data)
@@ -93,29 +137,60 @@ class SystemViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
             if run is None:
                 raise ValidationError({"run": "Choose a finished run of this project."})
             values["run"] = run
+        if values.get("endpoint") is not None:
+            endpoint = systems.usable_endpoints().filter(pk=values["endpoint"]).first()
+            if endpoint is None:
+                raise ValidationError({"endpoint": "Choose one of the endpoints that an administrator offers."})
+            values["endpoint"] = endpoint
         return Response(SystemSerializer(systems.create(project, request.user, **values)).data, status=201)
+
+    @extend_schema(request=SystemLimitsSerializer, responses=SystemSerializer)
+    def partial_update(self, request, pk=None):
+        """Change what the system's endpoint may be asked and may cost. Nothing else of a system changes."""
+        system = self.get_object()
+        serializer = SystemLimitsSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        limits = {name: getattr(system, name) for name in ("rate_per_minute", "budget", "budget_tokens")}
+        systems.set_limits(system, **(limits | serializer.validated_data))
+        return Response(SystemSerializer(system).data)
+
+    @extend_schema(request=None, responses=SpentSerializer)
+    @action(detail=True)
+    def spent(self, request, pk=None):
+        """What the system's outputs have cost: money, and tokens of prompts and outputs."""
+        money, tokens = systems.spent(self.get_object())
+        return Response(SpentSerializer({"money": money, "tokens": tokens, "currency": settings.CURRENCY}).data)
 
 
 class GenerationSerializer(serializers.ModelSerializer):
     class Meta:
         model = Generation
-        fields = ["id", "project", "system", "dataset", "split", *JOB_FIELDS]
+        fields = ["id", "project", "system", "dataset", "split", "failed", *JOB_FIELDS]
         read_only_fields = fields
 
 
 class GenerationWriteSerializer(serializers.Serializer):
     system = serializers.IntegerField()
     dataset = serializers.IntegerField()
-    split = serializers.ChoiceField(Split.choices, default=Split.TEST)
+    split = serializers.ChoiceField(Part.choices, default=Part.TEST)
+
+
+class FailedOutputSerializer(serializers.ModelSerializer):
+    external_id = serializers.CharField(source="item.external_id", read_only=True)
+
+    class Meta:
+        model = FailedOutput
+        fields = ["item", "external_id", "reason", "answer", "charged_tokens", "cost", "created_at"]
+        read_only_fields = fields
 
 
 class GenerationViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
-    """Outputs being generated by GPU workers. Started and stopped by trainers."""
+    """Outputs being generated: by GPU workers, or by asking endpoints. Started and stopped by trainers."""
 
     queryset = Generation.objects.all()
     serializer_class = GenerationSerializer
     filterset_fields = ["project", "system", "status"]
-    roles = {"list": READERS, "retrieve": READERS, "*": (Role.TRAINER,)}
+    roles = {"list": READERS, "retrieve": READERS, "failures": READERS, "*": (Role.TRAINER,)}
 
     def get_queryset(self):
         hidden = System.objects.all().hidden_from(self.request.user)
@@ -141,9 +216,19 @@ class GenerationViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMi
         job.request_cancel()
         return Response(GenerationSerializer(job).data)
 
+    @extend_schema(responses=FailedOutputSerializer(many=True), filters=False)
+    @action(detail=True, filter_backends=[])
+    def failures(self, request, pk=None):
+        """The texts that an endpoint gave no usable output for, each with its reason."""
+        page = self.paginate_queryset(self.get_object().failed_outputs.select_related("item"))
+        return self.get_paginated_response(FailedOutputSerializer(page, many=True).data)
+
 
 class OutputSerializer(serializers.ModelSerializer):
     external_id = serializers.CharField(source="item.external_id", read_only=True)
+    prompt = serializers.IntegerField(
+        source="system.prompt_id", read_only=True, allow_null=True, help_text="The version of the prompt."
+    )
 
     class Meta:
         model = Output
@@ -155,7 +240,13 @@ class OutputSerializer(serializers.ModelSerializer):
             "external_id",
             "text",
             "tokens",
+            "prompt_tokens",
             "seconds",
+            "cut_off",
+            "prompt_cut",
+            "model",
+            "cost",
+            "prompt",
             "created_at",
         ]
         read_only_fields = fields
@@ -164,7 +255,7 @@ class OutputSerializer(serializers.ModelSerializer):
 class OutputViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
     """Outputs, without those of systems that the caller is rating blind at the moment."""
 
-    queryset = Output.objects.select_related("item")
+    queryset = Output.objects.select_related("item", "system")
     serializer_class = OutputSerializer
     filterset_fields = ["project", "system", "item"]
     roles = {"*": READERS}
@@ -172,6 +263,84 @@ class OutputViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
     def get_queryset(self):
         hidden = System.objects.all().hidden_from(self.request.user)
         return super().get_queryset().exclude(system__in=hidden.values("pk"))
+
+    @extend_schema(responses=LineageSerializer)
+    @action(detail=True, filter_backends=[])
+    def lineage(self, request, pk=None):
+        """From the output back to its run, recipe, dataset, pair, annotations and people."""
+        output = lineage.outputs_shown_to(request.user).get(pk=self.get_object().pk)
+        return Response(LineageSerializer(lineage.of(output)).data)
+
+
+class TryOutputSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = TryOutput
+        fields = [
+            *("id", "system", "text", "tokens", "prompt_tokens", "seconds", "loading_seconds", "cut_off", "prompt_cut"),
+            *("cost", *JOB_FIELDS),
+        ]
+        read_only_fields = fields
+
+
+class TrySerializer(serializers.ModelSerializer):
+    outputs = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Try
+        fields = ["id", "project", "item", "text", "outputs", "created_at"]
+        read_only_fields = fields
+
+    @extend_schema_field(TryOutputSerializer(many=True))
+    def get_outputs(self, attempt) -> Any:
+        return TryOutputSerializer(attempt.outputs.all(), many=True).data
+
+
+class TryWriteSerializer(serializers.Serializer):
+    project = serializers.IntegerField()
+    text = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
+    item = serializers.IntegerField(required=False, allow_null=True, help_text="Instead of `text`.")
+    systems = serializers.ListField(child=serializers.IntegerField(), max_length=tries.MOST_SYSTEMS)
+
+
+class TryViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    """The caller's own tries: one text, and what several systems make of it."""
+
+    queryset = Try.objects.all()
+    serializer_class = TrySerializer
+    filterset_fields = ["project"]
+    roles = {"*": READERS}
+
+    def get_queryset(self):
+        hidden = System.objects.all().hidden_from(self.request.user)
+        shown = TryOutput.objects.exclude(system__in=hidden.values("pk")).order_by("pk")
+        own = tries.of(self.request.user) if self.action == "list" else tries.open_to(self.request.user)
+        rows = super().get_queryset().filter(pk__in=own.values("pk"))
+        return rows.prefetch_related(Prefetch("outputs", queryset=shown))
+
+    @extend_schema(request=TryWriteSerializer, responses={201: TrySerializer})
+    def create(self, request):
+        serializer = TryWriteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        values = serializer.validated_data
+        project = access.project_for(request.user, values["project"], *READERS)
+        item = None
+        if values.get("item") is not None:
+            item = Item.objects.filter(project=project, pk=values["item"]).first()
+            if item is None:
+                raise ValidationError({"item": "There is no such text in this project."})
+        offered = tries.offered(project, request.user).in_bulk(values["systems"])
+        if missing := [pk for pk in values["systems"] if pk not in offered]:
+            raise ValidationError({"systems": f"There is no system {missing[0]} that can be tried in this project."})
+        attempt = tries.start(project, request.user, text=values["text"], item=item, chosen=list(offered.values()))
+        return Response(TrySerializer(self.get_queryset().get(pk=attempt.pk)).data, status=201)
+
+    @extend_schema(request=None, responses=TrySerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request, pk=None):
+        """Stop what has not ended."""
+        attempt = self.get_object()
+        tries.cancel(attempt)
+        return Response(TrySerializer(self.get_queryset().get(pk=attempt.pk)).data)
 
 
 class RejectedOutputSerializer(serializers.ModelSerializer):
@@ -331,7 +500,7 @@ class StudyViewSet(
     queryset = Study.objects.prefetch_related("criteria", "systems")
     serializer_class = StudySerializer
     filterset_fields = ["project", "status"]
-    roles = {"list": READERS, "retrieve": READERS, "*": (Role.LEAD,)}
+    roles = {"list": READERS, "retrieve": READERS, "preferences": (Role.TRAINER,), "*": (Role.LEAD,)}
 
     def _values(self, serializer: serializers.BaseSerializer) -> dict[str, Any]:
         serializer.is_valid(raise_exception=True)
@@ -406,6 +575,12 @@ class StudyViewSet(
     @action(detail=True, methods=["post"])
     def start(self, request, pk=None):
         return Response(self.get_serializer(studies.start(self.get_object())).data)
+
+    @extend_schema(request=None, responses=MadeSerializer)
+    @action(detail=True, methods=["post"])
+    def preferences(self, request, pk=None):
+        """Store the outputs that most reviewers of a closed study preferred as preferences, for training."""
+        return Response(MadeSerializer(preferences.from_study(self.get_object(), request.user)).data)
 
     @extend_schema(request=None, responses=StudySerializer)
     @action(detail=True, methods=["post"])
@@ -559,6 +734,7 @@ class ReviewTaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
 def register(router) -> None:
     router.register("systems", SystemViewSet, basename="system")
     router.register("generations", GenerationViewSet, basename="generation")
+    router.register("tries", TryViewSet, basename="try")
     router.register("outputs", OutputViewSet, basename="output")
     router.register("output-imports", OutputImportViewSet, basename="output-import")
     router.register("studies", StudyViewSet, basename="study")

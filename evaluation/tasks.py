@@ -3,8 +3,8 @@
 from celery import shared_task
 
 from annotation import jobs
-from evaluation import output_imports, systems
-from evaluation.models import Generation, OutputImport, Report
+from evaluation import output_imports
+from evaluation.models import Generation, OutputImport, Report, SystemKind, TryOutput
 
 
 @shared_task(name="evaluation.execute_output_import")
@@ -14,7 +14,43 @@ def execute_output_import(pk: int) -> None:
 
 @shared_task(name="evaluation.execute_generation")
 def execute_generation(pk: int) -> None:
-    jobs.execute(Generation.objects.all(), pk, systems.run)
+    """With a model, on a GPU worker."""
+    from evaluation import generating
+
+    jobs.execute(Generation.objects.all(), pk, generating.run)
+
+
+@shared_task(name="evaluation.ask_for_generation")
+def ask_for_generation(pk: int) -> None:
+    """Asks an endpoint here, or sends the job on to a GPU worker."""
+    from evaluation import asking
+
+    if Generation.objects.filter(pk=pk, system__kind=SystemKind.ENDPOINT).exists():
+        jobs.execute(Generation.objects.all(), pk, asking.run)
+    else:
+        jobs.send(execute_generation, pk)
+
+
+@shared_task(name="evaluation.execute_try")
+def execute_try(pk: int) -> None:
+    """With a model, on a GPU worker; then the models that wait for the same text, while the libraries are loaded."""
+    from evaluation import tries
+
+    rows = TryOutput.objects.all()
+    jobs.execute(rows, pk, tries.run)
+    for other in tries.waiting_beside(pk):
+        jobs.execute(rows, other, tries.run)
+
+
+@shared_task(name="evaluation.ask_for_try")
+def ask_for_try(pk: int) -> None:
+    """Asks an endpoint here, or sends the job on to a GPU worker."""
+    from evaluation import tries
+
+    if TryOutput.objects.filter(pk=pk, system__kind=SystemKind.ENDPOINT).exists():
+        jobs.execute(TryOutput.objects.all(), pk, tries.run)
+    else:
+        jobs.send(execute_try, pk)
 
 
 @shared_task(name="evaluation.execute_report")
@@ -24,4 +60,12 @@ def execute_report(pk: int) -> None:
     jobs.execute(Report.objects.all(), pk, reports.run)
 
 
-jobs.TASKS.update({OutputImport: execute_output_import, Generation: execute_generation, Report: execute_report})
+# Those that are sent again go to the worker of the queue default, which knows where they belong.
+jobs.TASKS.update(
+    {
+        OutputImport: execute_output_import,
+        Generation: ask_for_generation,
+        TryOutput: ask_for_try,
+        Report: execute_report,
+    }
+)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import rate, studies, systems
+from evaluation.views import lineage, rate, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -13,11 +13,19 @@ urlpatterns = [
     path("projects/<int:pk>/systems/new/", systems.create, name="system-new"),
     path("systems/<int:pk>/", systems.detail, name="system"),
     path("systems/<int:pk>/generate/", systems.generate, name="generate"),
+    path("systems/<int:pk>/limits/", systems.limits, name="system-limits"),
+    path("generations/<int:pk>/failures/", systems.failures, name="generation-failures"),
     path("generations/<int:pk>/progress/", systems.generation_progress, name="generation-progress"),
     path("generations/<int:pk>/cancel/", systems.generation_cancel, name="generation-cancel"),
     path("output-imports/<int:pk>/", systems.output_import, name="output-import"),
     path("output-imports/<int:pk>/progress/", systems.output_import_progress, name="output-import-progress"),
     path("output-imports/<int:pk>/cancel/", systems.output_import_cancel, name="output-import-cancel"),
+    path("outputs/<int:pk>/lineage/", lineage.output, name="output-lineage"),
+    # Trying systems
+    path("projects/<int:pk>/tries/", tries.index, name="tries"),
+    path("tries/<int:pk>/", tries.detail, name="try"),
+    path("tries/<int:pk>/cancel/", tries.cancel, name="try-cancel"),
+    path("tries/outputs/<int:pk>/", tries.output, name="try-output"),
     # Studies
     path("projects/<int:pk>/studies/", studies.index, name="studies"),
     path("projects/<int:pk>/studies/new/", studies.create, name="study-new"),
@@ -30,6 +38,7 @@ urlpatterns = [
     path("studies/<int:pk>/ratings/", studies.export_ratings, name="ratings"),
     path("studies/<int:pk>/report/", studies.report, name="report"),
     path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
+    path("studies/<int:pk>/preferences/", studies.use_as_preferences, name="preferences"),
     path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),
     path("reports/<int:pk>/figures/<slug:name>.svg", studies.report_figure, name="report-figure"),
     # Reviewers

@@ -29,12 +29,21 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import reports, studies
-from evaluation.models import Generation, OutputImport, Report
+from evaluation import reports, studies, systems, tries
+from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything
-from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, SuggestionFactory, UserFactory
-from tests.training.factories import RecipeFactory, make_dataset, make_run
-from training.models import Publication, RunMetric
+from tests.factories import (
+    EndpointFactory,
+    ItemFactory,
+    MembershipFactory,
+    PairFactory,
+    ProjectFactory,
+    SuggestionFactory,
+    UserFactory,
+)
+from tests.training.factories import RecipeFactory, make_dataset, make_preference, make_run
+from training import recipes
+from training.models import Freezing, PreferenceImport, Publication, RunMetric
 
 pytestmark = pytest.mark.django_db
 
@@ -158,14 +167,32 @@ PAGES: dict[str, Rule] = {
     "annotation:vote": page({ANNOTATOR}, "vote"),
     "annotation:vote-draft": page({ANNOTATOR}, "vote"),
     "training:home": page(READERS, "project"),
+    "training:datasets": page(READERS, "project"),
+    "training:preferences": page(READERS, "project"),
+    "POST training:preferences": page({TRAINER}, "project"),
+    "training:preference-upload": page({TRAINER}, "project"),
+    "training:preference-delete": page({TRAINER}, "preference"),
+    "training:preference-import": page(READERS, "preference-import"),
+    "training:preference-import-progress": page(READERS, "preference-import"),
+    "training:preference-import-cancel": page({TRAINER}, "preference-import"),
+    "training:freezing": page(READERS, "freezing"),
+    "training:freezing-progress": page(READERS, "freezing"),
+    "training:freezing-cancel": page({TRAINER}, "freezing"),
     "training:freeze": page({TRAINER}, "project"),
     "training:new-recipe": page({TRAINER}, "project"),
+    "training:recipe-check": page({TRAINER}, "project"),
+    "training:run-check": page({TRAINER}, "project"),
+    "training:prompts": page(READERS, "project"),
     "training:new-run": page({TRAINER}, "project"),
     "training:compare": page(READERS, "project"),
     "training:dataset": page(READERS, "dataset"),
     "training:dataset-file": page(READERS, "dataset", file_format="alpaca"),
     "training:dataset-delete": page({TRAINER}, "dataset"),
+    "training:dataset-diff": page(READERS, "dataset"),
+    "training:dataset-figure": page(READERS, "dataset", name="length-words"),
     "training:recipe": page(READERS, "recipe"),
+    "training:recipe-file": page(READERS, "recipe"),
+    "training:recipe-pin": page({TRAINER}, "recipe"),
     "training:run": page(READERS, "run"),
     "training:run-progress": page(READERS, "run"),
     "training:run-figure": page(READERS, "run"),
@@ -178,12 +205,22 @@ PAGES: dict[str, Rule] = {
     "training:publication-cancel": page({TRAINER}, "publication"),
     "training:run-cancel": page({TRAINER}, "run"),
     "training:run-delete": page({TRAINER}, "run"),
+    "training:pair-uses": page(READERS, "pair"),
+    "training:dataset-withdrawn": page(READERS, "dataset"),
+    "training:withdrawn": page(READERS, "project"),
+    "evaluation:output-lineage": page(READERS, "output"),
     "evaluation:systems": page(READERS, "project"),
     "evaluation:upload": page(READERS, "project"),
     "evaluation:outputs": page(READERS, "project"),
     "evaluation:system-new": page({TRAINER}, "project"),
     "evaluation:system": page(READERS, "system"),
     "evaluation:generate": page({TRAINER}, "system"),
+    "evaluation:system-limits": page({TRAINER}, "endpoint-system"),
+    "evaluation:generation-failures": page(READERS, "generation"),
+    "evaluation:tries": page(READERS, "project"),
+    "evaluation:try": page({LEAD}, "try"),  # the lead's own
+    "evaluation:try-cancel": page({LEAD}, "try"),
+    "evaluation:try-output": page({LEAD}, "try-output"),
     "evaluation:generation-progress": page(READERS, "generation"),
     "evaluation:generation-cancel": page({TRAINER}, "generation"),
     "evaluation:output-import": page(READERS, "output-import"),
@@ -200,6 +237,7 @@ PAGES: dict[str, Rule] = {
     "evaluation:ratings": page(READERS, "closed-study"),
     "evaluation:report": page(READERS, "closed-study"),
     "evaluation:report-again": page({LEAD}, "closed-study"),
+    "evaluation:preferences": page({TRAINER}, "closed-study"),
     "evaluation:report-progress": page(READERS, "report"),
     "evaluation:report-figure": page(READERS, "report", name="means"),
     "evaluation:rate": page({REVIEWER}, "study"),
@@ -346,9 +384,27 @@ API: dict[str, Rule] = {
     "DELETE dataset-detail": api({TRAINER}, "dataset"),
     "GET dataset-files": api(READERS, "dataset", file_format="chat"),
     "GET dataset-rows": api(READERS, "dataset"),
+    "GET dataset-diff": api(READERS, "dataset"),
+    "GET freezing-list": api(EVERYBODY),
+    "GET freezing-detail": api(READERS, "freezing"),
+    "POST freezing-cancel": api({TRAINER}, "freezing"),
+    "GET preference-list": api(EVERYBODY),
+    "GET preference-detail": api(READERS, "preference"),
+    "DELETE preference-detail": api({TRAINER}, "preference"),
+    "POST preference-from-pairs": api({TRAINER}, body=with_project(against="text")),
+    "GET preference-import-list": api(EVERYBODY),
+    "POST preference-import-list": api({TRAINER}, body=with_file("text,chosen,rejected\nx,y,z\n")),
+    "GET preference-import-detail": api(READERS, "preference-import"),
+    "POST preference-import-cancel": api({TRAINER}, "preference-import"),
     "GET recipe-list": api(EVERYBODY),
     "POST recipe-list": api({TRAINER}, body=with_project(name="x")),
     "GET recipe-detail": api(READERS, "recipe"),
+    "POST recipe-check": api({TRAINER}, body=with_project(name="x")),
+    "GET recipe-as-yaml": api(READERS, "recipe"),
+    "POST recipe-pin": api({TRAINER}, "recipe"),
+    "GET prompt-list": api(EVERYBODY),
+    "POST prompt-list": api({TRAINER}, body=with_project(name="x", template="{text}")),
+    "GET prompt-detail": api(READERS, "prompt"),
     "GET run-list": api(EVERYBODY),
     "POST run-list": api({TRAINER}, body=lambda world: {"dataset": world["dataset"].pk, "recipe": world["recipe"].pk}),
     "GET run-detail": api(READERS, "run"),
@@ -361,6 +417,9 @@ API: dict[str, Rule] = {
     "GET run-compare": api(EVERYBODY),
     "GET run-merged": api(READERS, "run"),
     "GET run-card": api(READERS, "run"),
+    "GET lineage-pair-uses": api(READERS, "pair"),
+    "GET lineage-dataset-withdrawn": api(READERS, "dataset"),
+    "GET lineage-project-withdrawn": api(READERS, "project"),
     "GET publication-list": api(EVERYBODY),
     "POST publication-list": api(
         {TRAINER}, body=lambda world: {"run": world["run"].pk, "place": "folder", "target": "mine"}
@@ -370,14 +429,24 @@ API: dict[str, Rule] = {
     "GET system-list": api(EVERYBODY),
     "POST system-list": api({TRAINER}, body=with_project(name="x", kind="base", prompt_template="Fix: {text}")),
     "GET system-detail": api(READERS, "system"),
+    "PATCH system-detail": api({TRAINER}, "system"),
+    "GET system-spent": api(READERS, "system"),
+    "GET try-list": api(EVERYBODY),
+    "POST try-list": api(
+        READERS, body=lambda world: with_project(text="x", systems=[world["endpoint-system"].pk])(world)
+    ),
+    "GET try-detail": api({LEAD}, "try"),
+    "POST try-cancel": api({LEAD}, "try"),
     "GET generation-list": api(EVERYBODY),
     "POST generation-list": api(
         {TRAINER}, body=lambda world: {"system": world["system"].pk, "dataset": world["dataset"].pk}
     ),
     "GET generation-detail": api(READERS, "generation"),
     "POST generation-cancel": api({TRAINER}, "generation"),
+    "GET generation-failures": api(READERS, "generation"),
     "GET output-list": api(EVERYBODY),
     "GET output-detail": api(READERS, "output"),
+    "GET output-lineage": api(READERS, "output"),
     "GET output-import-list": api(EVERYBODY),
     "POST output-import-list": api(READERS, body=with_file("external_id,system,output\nx,y,z\n")),
     "GET output-import-detail": api(READERS, "output-import"),
@@ -402,6 +471,7 @@ API: dict[str, Rule] = {
     "POST study-start": api({LEAD}, "draft-study"),
     "POST study-close": api({LEAD}, "study"),
     "POST study-report": api({LEAD}, "closed-study"),
+    "POST study-preferences": api({TRAINER}, "closed-study"),
     "GET report-list": api(EVERYBODY),
     "GET report-detail": api(READERS, "report"),
     "GET review-task-list": api(EVERYBODY),
@@ -483,7 +553,13 @@ def world(settings, tmp_path):
 
     PairFactory.create_batch(4, project=project)
     made["dataset"] = make_dataset(project=project)
+    made["freezing"] = Freezing.objects.create(name="Large", settings={}, **job)
+    made["preference"] = make_preference(project=project)
+    made["preference-import"] = PreferenceImport.objects.create(
+        file=file, file_name="preferences.csv", file_format="csv", **job
+    )
     made["recipe"] = RecipeFactory(project=project)
+    made["prompt"] = recipes.keep_prompt(project, people[LEAD], "Rewrite", "{text}")
     run = make_run(
         dataset=made["dataset"], recipe=made["recipe"], status=JobStatus.FINISHED, has_adapter=True, has_merged=True
     )
@@ -509,6 +585,16 @@ def world(settings, tmp_path):
     made["system"] = made["draft-study"].systems.first()
     made["output"] = made["system"].outputs.first()
     made["generation"] = Generation.objects.create(system=made["system"], dataset=made["dataset"], **job)
+    endpoint = EndpointFactory()
+    made["endpoint-system"] = systems.create(
+        project, people[TRAINER], kind="endpoint", name="asked", endpoint=endpoint, budget=1
+    )
+    FailedOutput.objects.create(
+        project=project, generation=made["generation"], system=made["system"], item=made["item"], reason="Empty."
+    )
+    made["try"] = tries.start(project, people[LEAD], text="They are lazy.", chosen=[made["endpoint-system"]])
+    made["try-output"] = made["try"].outputs.get()
+    TryOutput.objects.update(status=JobStatus.FINISHED, text="They rest.", tokens=3, seconds=1.5)
     made["output-import"] = OutputImport.objects.create(file=file, file_name="outputs.csv", **job)
     return made
 

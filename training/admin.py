@@ -8,8 +8,19 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from training import runs
-from training.models import Dataset, DatasetRow, PromptVersion, Publication, Recipe, Run, RunMetric, RunSample
+from training import recipes, runs
+from training.models import (
+    BaseModelFacts,
+    Dataset,
+    DatasetRow,
+    PromptVersion,
+    Publication,
+    Recipe,
+    RemoteCodeAllowance,
+    Run,
+    RunMetric,
+    RunSample,
+)
 from training.parameters import PRESETS
 
 
@@ -65,7 +76,7 @@ class DatasetAdmin(FrozenAdmin):
                     recipe = (
                         picked
                         or Recipe.objects.filter(project=dataset.project).first()
-                        or runs.create_recipe(
+                        or recipes.create_recipe(
                             project=dataset.project,
                             name=PRESETS["cpu-demo"].name,
                             user=request.user,
@@ -90,7 +101,7 @@ class DatasetRowAdmin(FrozenAdmin):
 
 @admin.register(Recipe)
 class RecipeAdmin(FrozenAdmin):
-    list_display = ("name", "project", "method", "base_model", "created_by", "created_at")
+    list_display = ("name", "project", "method", "base_model", "revision", "created_by", "created_at")
     list_filter = ("method",)
     search_fields = ("name", "base_model", "project__name")
     list_select_related = ("project", "created_by")
@@ -131,6 +142,40 @@ class PromptVersionAdmin(FrozenAdmin):
     list_display = ("name", "version", "project", "created_by", "created_at")
     search_fields = ("name", "project__name")
     list_select_related = ("project", "created_by")
+
+
+@admin.register(BaseModelFacts)
+class BaseModelFactsAdmin(FrozenAdmin):
+    list_display = ("name", "revision", "commit", "weights", "reported_by", "reported_at")
+    search_fields = ("name",)
+
+
+@admin.register(RemoteCodeAllowance)
+class RemoteCodeAllowanceAdmin(admin.ModelAdmin):
+    """Which base models may run code of their own, each at one revision. Administrators alone decide it."""
+
+    list_display = ("name", "revision", "allowed_by", "allowed_at", "reason")
+    search_fields = ("name", "revision")
+    list_select_related = ("allowed_by",)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_view_permission(self, request: HttpRequest, obj=None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj=None) -> bool:
+        return False  # another revision is another decision
+
+    def has_delete_permission(self, request: HttpRequest, obj=None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def save_model(self, request: HttpRequest, obj: RemoteCodeAllowance, form, change: bool) -> None:
+        obj.name, obj.allowed_by = obj.name.strip(), request.user  # type: ignore[assignment]
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(Publication)

@@ -1,88 +1,10 @@
-"""Forms of the training pages. The rules are those of datasets.py and runs.py."""
-
-import dataclasses
+"""Forms of the training pages. The rules are those of runs.py."""
 
 from django import forms
 
-from training import datasets, prompts, publishing
+from training import publishing
 from training.models import Dataset, PublicationPlace, PublicationWhat, Recipe, Run
-from training.parameters import PRESETS, SEED_LIMIT, Hyperparameters
-
-
-class DatasetForm(forms.Form):
-    name = forms.CharField(max_length=200)
-    train = forms.FloatField(label="Share for training", initial=0.7, min_value=0, max_value=1)
-    validation = forms.FloatField(label="Share for validation", initial=0.1, min_value=0, max_value=1)
-    test = forms.FloatField(label="Share for the test", initial=0.2, min_value=0, max_value=1)
-    seed = forms.IntegerField(
-        initial=0, min_value=0, max_value=SEED_LIMIT, help_text="The same pairs and seed give the same splits."
-    )
-    label = forms.ChoiceField(
-        required=False, help_text="Only pairs whose settled label is this one.", label="Filter by label"
-    )
-
-    def __init__(self, *args, project, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        choices = [("", "All approved pairs")]
-        for dimension in project.dimensions.all():
-            choices += [(f"{dimension.key}:{level}", f"{dimension.name}: {level}") for level in dimension.levels]
-        self.fields["label"].choices = choices  # type: ignore[attr-defined]
-        # The page says how many pairs that leaves before anything is frozen.
-        self.fields["label"].widget.attrs = {"hx-get": "", "hx-trigger": "change", "hx-target": "#approved"}
-
-    def values(self) -> dict:
-        """What `datasets.freeze` takes."""
-        cleaned = self.cleaned_data
-        key, _, level = cleaned["label"].partition(":")
-        return {
-            "name": cleaned["name"],
-            "seed": cleaned["seed"],
-            "shares": {split: cleaned[split] for split in datasets.DEFAULT_SHARES},
-            "filters": {key: level} if level else {},
-        }
-
-
-class RecipeForm(forms.Form):
-    """One field for each hyperparameter, with the label, help and limits that parameters.py gives it."""
-
-    name = forms.CharField(max_length=200)
-    base_model = forms.CharField(
-        required=False,
-        max_length=300,
-        help_text="A hub id (organisation/model) or the full path of a folder on the GPU worker. Empty: the server's "
-        "default model, or a scratch model where that cannot be loaded.",
-    )
-    prompt_template = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 5, "class": "plain"}),
-        initial=prompts.DEFAULT_TEMPLATE,
-        strip=False,
-        help_text="{text} stands where the text goes. A chat template of the base model is put around it.",
-    )
-
-    def __init__(self, *args, preset: str = "cpu-demo", **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        chosen = PRESETS.get(preset, PRESETS["cpu-demo"])
-        self.fields["name"].initial = chosen.name
-        self.fields["base_model"].initial = chosen.base_model
-        for spec in dataclasses.fields(Hyperparameters):
-            self.fields[spec.name] = _field(spec, getattr(chosen.parameters, spec.name))
-
-    def hyperparameters(self) -> dict:
-        return {spec.name: self.cleaned_data[spec.name] for spec in dataclasses.fields(Hyperparameters)}
-
-
-def _field(spec: dataclasses.Field, value) -> forms.Field:
-    """The limits are checked in parameters.py, for the form and the API alike; here is only the kind of control."""
-    common = {"label": spec.metadata["label"], "help_text": spec.metadata["help"], "initial": value}
-    if spec.type is bool:
-        return forms.BooleanField(required=False, **common)
-    if "choices" in spec.metadata:
-        return forms.ChoiceField(choices=[(choice, choice) for choice in spec.metadata["choices"]], **common)
-    if spec.type is int:
-        return forms.IntegerField(**common)
-    if spec.type is float:
-        return forms.FloatField(**common, widget=forms.NumberInput(attrs={"step": "any"}))
-    return forms.CharField(**common)
+from training.parameters import SEED_LIMIT
 
 
 class RunForm(forms.Form):

@@ -1,10 +1,11 @@
 """Frozen datasets, recipes, and runs of a recipe on a dataset."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.validators import MaxValueValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models import Count, F, Window
 from django.db.models.functions import Mod, RowNumber
@@ -14,8 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.jobs import Job
-from annotation.models import Item, Pair, Project, ProjectScopedQuerySet
-from training import prompts
+from annotation.models import Item, Pair, Project, ProjectScopedQuerySet, upload_path
+from training import prompts, recipe_yaml
+from training.facts import ModelFacts, from_config
 from training.parameters import SEED_LIMIT, Hyperparameters, RunParameters
 
 
@@ -43,7 +45,16 @@ class Dataset(models.Model):
     seed = models.PositiveBigIntegerField(default=0, validators=[MaxValueValidator(SEED_LIMIT)])
     shares = models.JSONField(help_text="Share of each split, adding up to 1.")
     filters = models.JSONField(default=dict, blank=True)
+    stratify_by = models.CharField(
+        max_length=60, blank=True, editable=False, help_text="target_group, source, or label: and a dimension's key."
+    )
+    near_duplicates = models.FloatField(
+        null=True, editable=False, help_text="Texts at least so alike (near_duplicates.jaccard) share a split."
+    )
     counts = models.JSONField(default=dict, editable=False, help_text="Pairs in each split.")
+    figures = models.JSONField(
+        default=dict, editable=False, help_text="Counted when it was frozen, as training.dataset_figures.count says."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -68,13 +79,23 @@ class Dataset(models.Model):
 
 
 class DatasetRow(models.Model):
-    """One pair, or one preference, as it was when the dataset was frozen."""
+    """One pair, or one preference, as it was when the dataset was frozen.
+
+    `text_key` and `copy` name a row across datasets: the same text has the same key, and `copy` counts its rows.
+    """
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="rows")
     pair = models.ForeignKey(
         Pair, models.RESTRICT, null=True, related_name="dataset_rows", help_text="None for a preference."
     )
-    item = models.ForeignKey(Item, models.RESTRICT, related_name="dataset_rows")
+    preference = models.ForeignKey(
+        "Preference", models.RESTRICT, null=True, related_name="dataset_rows", help_text="None for a pair."
+    )
+    item = models.ForeignKey(
+        Item, models.RESTRICT, null=True, related_name="dataset_rows", help_text="None for an uploaded preference."
+    )
+    text_key = models.CharField(max_length=64, help_text="sha256 of the text, folded in case and white space.")
+    copy = models.PositiveIntegerField(default=0, help_text="0 for the first row of its text in the dataset.")
     split = models.CharField(max_length=10, choices=Split.choices)
     position = models.PositiveIntegerField(help_text="Order within the dataset, from the content alone.")
     external_id = models.CharField(max_length=200)
@@ -88,11 +109,98 @@ class DatasetRow(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["dataset", "position"], name="dataset_position_once"),
             models.UniqueConstraint(fields=["dataset", "pair"], name="dataset_pair_once"),
+            models.UniqueConstraint(fields=["dataset", "preference"], name="dataset_preference_once"),
         ]
         indexes = [models.Index(fields=["dataset", "split", "position"], name="dataset_split")]
 
     def __str__(self) -> str:
         return f"{self.external_id} ({self.get_split_display()})"
+
+
+class Freezing(Job):
+    """A large dataset on its way. `settings` is what `freezing.freeze` takes besides project, name and user."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="freezings")
+    name = models.CharField(max_length=200)
+    settings = models.JSONField(default=dict, editable=False)
+    dataset = models.ForeignKey(Dataset, models.SET_NULL, null=True, editable=False, related_name="+")
+
+    objects = Job.ScopedManager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"Freezing of {self.name}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("training:freezing", args=[self.pk])
+
+
+class PreferenceSource(models.TextChoices):
+    STUDY = "study", "Blind study"
+    PAIRS = "pairs", "Approved pairs"
+    UPLOAD = "upload", "Upload"
+
+
+class Preference(models.Model):
+    """Two outputs for one text, of which one is preferred. `origin` leads back to where that was said.
+
+    origin: of a study, its id and the two outputs' ids; of pairs, the pair's id and that of the rewrite voted down, if
+    any; of an upload, its id and the row.
+    """
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="preferences")
+    item = models.ForeignKey(Item, models.RESTRICT, null=True, blank=True, related_name="preferences")
+    text = models.TextField(help_text="What both are outputs for; a recipe's prompt is put around it.")
+    chosen = models.TextField()
+    rejected = models.TextField()
+    digest = models.CharField(max_length=64, editable=False, help_text="See preferences.digest.")
+    source = models.CharField(max_length=10, choices=PreferenceSource.choices)
+    origin = models.JSONField(default=dict, blank=True)
+    votes = models.PositiveIntegerField(default=1, help_text="How many people preferred it.")
+    voters = models.PositiveIntegerField(default=1, help_text="How many were asked.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProjectScopedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "source", "digest"], name="preference_once"),
+            models.CheckConstraint(condition=~models.Q(chosen=models.F("rejected")), name="preference_of_two"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Preference {self.pk}"
+
+
+class PreferenceImport(Job):
+    """Preferences read from an uploaded file: the counts, and the first rejected rows with their reasons."""
+
+    PROBLEMS = 1_000  # rejected rows that are kept
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="preference_imports")
+    file = models.FileField(upload_to=upload_path)
+    file_name = models.CharField(max_length=255)
+    file_format = models.CharField(max_length=5)
+    imported = models.PositiveIntegerField(default=0)
+    present = models.PositiveIntegerField(default=0, help_text="Rows that were there already.")
+    rejected = models.PositiveIntegerField(default=0)
+    problems = models.JSONField(default=list, help_text="row, field, reason and excerpt of the first ones rejected.")
+    applied_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = Job.ScopedManager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"Preferences from {self.file_name}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("training:preference-import", args=[self.pk])
 
 
 class Method(models.TextChoices):
@@ -140,6 +248,12 @@ class Recipe(models.Model):
         help_text="A hub id or the full path of a folder on the GPU worker. Empty: the server's default, or a scratch "
         "model where that cannot be loaded.",
     )
+    revision = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="Branch, tag or commit of a hub id; of a folder, the hash of its content. Empty: the newest when a "
+        "run starts.",
+    )
     prompt_template = models.TextField(
         default=prompts.DEFAULT_TEMPLATE, help_text="The prompt; {text} stands where the text goes."
     )
@@ -164,6 +278,79 @@ class Recipe(models.Model):
 
     def hyperparameters(self) -> Hyperparameters:
         return Hyperparameters.from_json(self.parameters)
+
+    @property
+    def filled(self) -> list[str]:
+        """Names of hyperparameters that this recipe was made before: they have their defaults."""
+        return [spec.name for spec in dataclasses.fields(Hyperparameters) if spec.name not in self.parameters]
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML, with the defaults of what it was made before."""
+        defaults = dataclasses.asdict(Hyperparameters())
+        return recipe_yaml.dump(
+            name=self.name,
+            method=self.method,
+            base_model=self.base_model,
+            revision=self.revision,
+            prompt_name=self.prompt.name if self.prompt else "",
+            prompt_template=self.prompt_template,
+            examples=self.prompt.examples if self.prompt else [],
+            parameters=defaults | self.parameters,
+        )
+
+
+class BaseModelFacts(models.Model):
+    """What is known about a base model, from whoever could read its config.json: a worker, or the web server."""
+
+    name = models.CharField(max_length=300)
+    revision = models.CharField(max_length=100, blank=True, help_text="As it was asked for; empty: the newest.")
+    commit = models.CharField(max_length=100, blank=True, help_text="Where that pointed when it was reported.")
+    config = models.JSONField(default=dict, help_text="The part of its config.json that checks read.")
+    weights = models.PositiveBigIntegerField(null=True, help_text="As its files say it.")
+    chat_template = models.BooleanField(null=True)
+    reported_by = models.CharField(max_length=200)
+    reported_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name", "revision"]
+        verbose_name_plural = "base model facts"
+        constraints = [models.UniqueConstraint(fields=["name", "revision"], name="base_model_facts_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.revision}".strip()
+
+    @property
+    def facts(self) -> ModelFacts:
+        return from_config(self.config, weights=self.weights, chat_template=self.chat_template)
+
+
+class RemoteCodeAllowance(models.Model):
+    """An administrator's word that the Python code which comes with a base model may run on workers, at one revision.
+
+    Another revision may hold other code, and is refused until it is allowed too.
+    """
+
+    name = models.CharField("base model", max_length=300, help_text="Its hub id, or the full path of its folder.")
+    revision = models.CharField(
+        max_length=100,
+        validators=[
+            RegexValidator(
+                r"^([0-9a-f]{40}|sha256:[0-9a-f]{64})$",
+                "Give a commit of 40 characters, or sha256: and the 64 characters that a worker names for a folder.",
+            )
+        ],
+        help_text="The commit whose code you have read, in full. Of a folder, the sha256:… that its runs show.",
+    )
+    reason = models.TextField(help_text="Why this code is needed, and who read it.")
+    allowed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", editable=False)
+    allowed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name", "-allowed_at"]
+        constraints = [models.UniqueConstraint(fields=["name", "revision"], name="remote_code_allowed_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.revision[:19]}"
 
 
 class Point(NamedTuple):
@@ -201,6 +388,7 @@ class Run(Job):
     seconds_left = models.FloatField(null=True, editable=False)
     seen_at = models.DateTimeField(null=True, editable=False, help_text="When its worker last reported.")
     figures = models.JSONField(default=dict, editable=False, help_text="Final metrics.")
+    warnings = models.JSONField(default=list, editable=False, help_text="What was doubtful when it was started.")
     has_adapter = models.BooleanField(default=False, editable=False)
     has_merged = models.BooleanField(default=False, editable=False)
 

@@ -234,6 +234,7 @@ class RunParameters(Hyperparameters):
     base_model: str = field()  # hub id or folder; empty until a worker resolved the default one
     base_revision: str = field()  # a commit, or a hash of the folder, so that the base cannot change under an adapter
     is_scratch: bool = field()
+    remote_code: bool = False  # an administrator allowed the base model's own code, for exactly this revision
     prompt_template: str = field()
     examples: list = field(default_factory=list)  # (text, rewrite) shown before the text: few-shot prompting
     dataset_hash: str = field()

@@ -9,7 +9,7 @@ from annotation.models import AnswerFormat, Project, SuggestionPrompt
 from annotation.suggesters import Answer, Asked, Request, Source
 from training.models import Run
 
-BATCH_SIZE = 8
+BATCH_SIZE = 32
 
 
 def _usable(project_id: int):
@@ -38,11 +38,15 @@ def source(project_id: int, pk: int) -> Source | None:
 
 
 class _Prompts:
-    """The prompts of the requests that are taken. Unlike a generator it may go on after it had none for a while."""
+    """The prompts of the requests that are taken. Unlike a generator it may go on after it had none for a while.
+
+    `taken` maps the number of a prompt, in the order they were taken, to its request.
+    """
 
     def __init__(self, take: Callable[[], Request | None]) -> None:
         self.take = take
-        self.taken: list[Request] = []
+        self.count = 0
+        self.taken: dict[int, Request] = {}
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -51,7 +55,8 @@ class _Prompts:
         request = self.take()
         if request is None:
             raise StopIteration
-        self.taken.append(request)
+        self.taken[self.count] = request
+        self.count += 1
         return request.prompt
 
 
@@ -75,14 +80,14 @@ def ask(
             prompt_template="{text}",  # the prompts are complete
             max_length=parameters.max_length,
             max_new_tokens=prompt.max_tokens,
-            batch_size=BATCH_SIZE,
+            window=BATCH_SIZE,  # more would set the budget aside for texts whose turn is far away
+            four_bit=parameters.in_four_bits,
             double_quantisation=parameters.double_quantisation,
             compute_dtype=parameters.compute_dtype,
         )
         for batch in generation.generate(spec, prompts, tick):
-            requests, prompts.taken = prompts.taken, []
-            for request, made in zip(requests, batch, strict=True):
-                yield request, _answer(run, made)
+            for made in batch:
+                yield prompts.taken.pop(made.index), _answer(run, made)
     except (base_models.BaseModelError, loading.TrainingError) as error:
         raise JobError(str(error)) from error
     except Exception as error:

@@ -4,8 +4,8 @@ from celery import shared_task
 
 from annotation import jobs, suggestions
 from annotation.models import SuggestionJob
-from training import artifacts, publishing, runner
-from training.models import Publication, Run
+from training import artifacts, datasets, preferences, publishing, runner
+from training.models import Freezing, PreferenceImport, Publication, Run
 
 
 @shared_task(name="training.execute_run")
@@ -17,6 +17,16 @@ def execute_run(pk: int) -> None:
 def execute_suggestions(pk: int) -> None:
     """A job whose source is a run's model; annotation.execute_suggestions sends it here."""
     jobs.execute(SuggestionJob.objects, pk, suggestions.run)
+
+
+@shared_task(name="training.execute_freezing")
+def execute_freezing(pk: int) -> None:
+    jobs.execute(Freezing.objects, pk, datasets.run)
+
+
+@shared_task(name="training.execute_preference_import")
+def execute_preference_import(pk: int) -> None:
+    jobs.execute(PreferenceImport.objects, pk, preferences.run)
 
 
 @shared_task(name="training.execute_publication")
@@ -32,3 +42,5 @@ def free_files() -> None:
 
 jobs.TASKS[Publication] = execute_publication
 jobs.TASKS[Run] = execute_run
+jobs.TASKS[Freezing] = execute_freezing
+jobs.TASKS[PreferenceImport] = execute_preference_import

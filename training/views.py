@@ -4,22 +4,21 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import access, svg
 from annotation.forms import show_errors
-from annotation.models import PairStatus, Project, Role
+from annotation.models import Role
 from annotation.pagination import page_by_id
-from training import datasets, figures, runs
-from training.forms import DatasetForm, RecipeForm, RunForm
-from training.models import Dataset, Method, MetricKind, Point, Recipe, Run, Split
-from training.parameters import PRESETS
+from training import figures, runs, selection
+from training.forms import RunForm
+from training.models import Dataset, Method, MetricKind, Point, Recipe, Run
+from training.recipe_forms import NeedsForm
+from training.recipe_views import may_train, usual
 
 READERS = (Role.LEAD, Role.TRAINER)
 
@@ -33,140 +32,12 @@ def home(request: HttpRequest, pk: int) -> HttpResponse:
         "page": page_by_id(
             Run.objects.filter(project=project).select_related("dataset"), request.GET.get("after"), descending=True
         ),
-        "datasets": Dataset.objects.filter(project=project)[:200],
+        "datasets": Dataset.objects.filter(project=project)[:10],
         "recipes": Recipe.objects.filter(project=project)[:200],
-        "approved": datasets.approved(project).count(),
+        "approved": selection.approved(project).count(),
         "may_train": may_train(request, project),
     }
     return render(request, "training/home.html", context)
-
-
-def may_train(request: HttpRequest, project) -> bool:
-    """Whether to show what only trainers may do; the views check again."""
-    return request.user.is_superuser or Role.TRAINER in access.roles_in(request.user, project.pk)
-
-
-# Datasets
-
-
-@require_http_methods(["GET", "POST"])
-def freeze(request: HttpRequest, pk: int) -> HttpResponse:
-    """Freeze the approved pairs into a dataset. To htmx: how many pairs the chosen label leaves."""
-    project = access.project_for(request.user, pk, Role.TRAINER)
-    if request.htmx and request.method == "GET":  # type: ignore[attr-defined]
-        return render(request, "training/_approved.html", approved_context(project, request.GET.get("label", "")))
-    posted = request.POST if request.method == "POST" else None
-    form = DatasetForm(posted, project=project, initial={"name": f"Pairs {project.datasets.count() + 1}"})
-    if form.is_valid():
-        try:
-            return redirect(datasets.freeze(project=project, user=request.user, **form.values()))
-        except ValidationError as error:
-            show_errors(form, error)
-    context = {"project": project, "form": form} | approved_context(project, form["label"].value() or "")
-    return render(request, "training/freeze.html", context, status=422 if posted is not None else 200)
-
-
-def approved_context(project: Project, label: str) -> dict[str, Any]:
-    key, _, level = label.partition(":")
-    filters = {key: level} if level else {}
-    try:
-        datasets.check_filters(project, filters)
-        approved = datasets.approved(project, filters).count()
-    except ValidationError:  # an address typed by hand: no pair has such a label
-        approved = 0
-    return {
-        "label": level and f"{key}: {level}",
-        "approved": approved,
-        "proposed": project.pairs.filter(status=PairStatus.PROPOSED).count(),
-    }
-
-
-@require_GET
-def dataset(request: HttpRequest, pk: int) -> HttpResponse:
-    """A frozen dataset: what it is, and its rows."""
-    found = access.object_for(request.user, Dataset.objects.select_related("project", "created_by"), pk, *READERS)
-    split = request.GET.get("split", "")
-    rows = found.rows.filter(split=split) if split in Split.values else found.rows.all()
-    context = {
-        "project": found.project,
-        "dataset": found,
-        "splits": [(name, label, found.counts.get(name, 0)) for name, label in Split.choices],
-        "split": split,
-        "page": page_by_id(rows, request.GET.get("after")),
-        "runs": found.runs.all()[:20],
-        "formats": datasets.FORMATS,
-        "may_train": may_train(request, found.project),
-    }
-    return render(request, "training/dataset.html", context)
-
-
-@require_GET
-def dataset_file(request: HttpRequest, pk: int, file_format: str) -> HttpResponseBase:
-    """The dataset as JSON Lines for training tools, streamed."""
-    found = access.object_for(request.user, Dataset.objects.all(), pk, *READERS)
-    if file_format not in datasets.FORMATS:
-        raise Http404
-    response = StreamingHttpResponse(datasets.lines(found, file_format), content_type="application/jsonl")
-    name = f"{slugify(found.name) or 'dataset'}-{found.short_hash}-{file_format}.jsonl"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-@require_POST
-def dataset_delete(request: HttpRequest, pk: int) -> HttpResponse:
-    found = access.object_for(request.user, Dataset.objects.select_related("project"), pk, Role.TRAINER)
-    try:
-        datasets.delete(found)
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-        return redirect(found)
-    return redirect("training:home", found.project_id)
-
-
-# Recipes
-
-
-@require_http_methods(["GET", "POST"])
-def new_recipe(request: HttpRequest, pk: int) -> HttpResponse:
-    """A recipe, from a preset (`?preset=`) or from another recipe (`?like=`)."""
-    project = access.project_for(request.user, pk, Role.TRAINER)
-    posted = request.POST if request.method == "POST" else None
-    like = request.GET.get("like", "")
-    source = Recipe.objects.filter(project=project, pk=like).first() if like.isdecimal() and len(like) < 19 else None
-    preset = request.GET.get("preset", "cpu-demo")
-    initial = {}
-    if source:
-        initial = {
-            **source.parameters,
-            "name": f"{source.name}, changed",
-            "base_model": source.base_model,
-            "prompt_template": source.prompt_template,
-        }
-    form = RecipeForm(posted, preset=preset, initial=initial)
-    if form.is_valid():
-        values = {name: form.cleaned_data[name] for name in ("name", "base_model", "prompt_template")}
-        try:
-            return redirect(
-                runs.create_recipe(project=project, user=request.user, parameters=form.hyperparameters(), **values)
-            )
-        except ValidationError as error:
-            show_errors(form, error)
-    context = {"project": project, "form": form, "presets": PRESETS.values(), "preset": preset, "source": source}
-    return render(request, "training/recipe_form.html", context, status=422 if posted is not None else 200)
-
-
-@require_GET
-def recipe(request: HttpRequest, pk: int) -> HttpResponse:
-    """A recipe in full, and its runs."""
-    found = access.object_for(request.user, Recipe.objects.select_related("project", "created_by"), pk, *READERS)
-    context = {
-        "project": found.project,
-        "recipe": found,
-        "facts": facts(found.parameters),
-        "runs": found.runs.select_related("dataset")[:20],
-        "may_train": may_train(request, found.project),
-    }
-    return render(request, "training/recipe.html", context)
 
 
 def facts(parameters: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -199,7 +70,8 @@ def new_run(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect(runs.start(user=request.user, **form.cleaned_data))
         except ValidationError as error:
             show_errors(form, error)
-    context = {"project": project, "form": form}
+    needs = NeedsForm(posted, project=project, initial=usual(project))
+    context = {"project": project, "form": form, "needs": needs}
     return render(request, "training/run_form.html", context, status=422 if posted is not None else 200)
 
 

@@ -15,7 +15,7 @@ from annotation import access, exports, projects
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from annotation.pagination import page_by_id
-from evaluation import studies
+from evaluation import preferences, studies
 from evaluation.forms import PersonForm, StudyForm
 from evaluation.models import Report, ReviewTask, Study, StudyMembership
 from evaluation.views.jobs import job_partial
@@ -193,6 +193,7 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
             "job": newest if newest != finished else None,
             "report": finished,
             "may_manage": _may_manage(request.user, study.project_id),
+            "may_train": request.user.is_superuser or Role.TRAINER in access.roles_in(request.user, study.project_id),
         }
         if finished:
             context |= _tables(finished.results)
@@ -252,6 +253,18 @@ def report_again(request: HttpRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
     return redirect("evaluation:report", study.pk)
+
+
+@require_POST
+def use_as_preferences(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the reviewers preferred, as data for training."""
+    study = _study(request, pk, Role.TRAINER)
+    try:
+        messages.success(request, str(preferences.from_study(study, request.user)))
+    except ValidationError as error:
+        messages.error(request, error.messages[0])
+        return redirect("evaluation:report", study.pk)
+    return redirect("training:preferences", study.project_id)
 
 
 @require_GET

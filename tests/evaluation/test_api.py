@@ -12,7 +12,7 @@ from annotation import exports, jobs
 from annotation.jobs import JobStatus
 from annotation.models import Export
 from evaluation import output_imports, reports, studies
-from evaluation.models import Generation, OutputImport, Rating, Report, Study
+from evaluation.models import FailedOutput, Generation, OutputImport, Rating, Report, Study
 from tests.evaluation.factories import (
     OutputFactory,
     SystemFactory,
@@ -273,7 +273,9 @@ def test_the_admin_site_lists_searches_and_opens_everything(client, lead, projec
     rate_everything(study)
     OutputImport.objects.create(project=project, created_by=lead, file_name="x.csv")
     dataset = make_dataset(project=project)
-    Generation.objects.create(project=project, created_by=lead, system=study.reference, dataset=dataset)
+    system, item = study.reference, study.tasks.first().item
+    made = Generation.objects.create(project=project, created_by=lead, system=system, dataset=dataset)
+    FailedOutput.objects.create(project=project, system=system, generation=made, item=item)
     studies.close(study, lead)
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
     for model in admin.site._registry:

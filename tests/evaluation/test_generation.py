@@ -4,13 +4,14 @@ import signal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from annotation import jobs
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from config.processes import wait_until
-from evaluation import systems
+from evaluation import generating, systems
 from evaluation.models import Generation, Output, System, SystemKind
 from tests.evaluation.factories import OutputFactory, SystemFactory
 from tests.factories import MembershipFactory, UserFactory
@@ -41,7 +42,7 @@ def finished_run(dataset, **columns):
 
 
 def perform(job):
-    jobs.execute(Generation.objects, job.pk, systems.run)
+    jobs.execute(Generation.objects, job.pk, generating.run)
     job.refresh_from_db()
     return job
 
@@ -68,6 +69,8 @@ def test_a_base_model_and_a_runs_model_generate_for_the_test_split(dataset):
         job = perform(systems.generate(system, dataset, dataset.created_by))
         assert (job.status, job.error) == (JobStatus.FINISHED, "")
         assert job.done == job.total == dataset.counts["test"]
+    for output in Output.objects.all():
+        assert (output.prompt_tokens, output.cut_off) == (output.prompt_tokens or 0, output.tokens == 6)
     expected = set(dataset.rows.filter(split="test").values_list("item_id", flat=True))
     assert set(texts(base)) == set(texts(tuned)) == expected
     assert all(1 <= tokens <= 6 for tokens in Output.objects.values_list("tokens", flat=True))
@@ -83,7 +86,10 @@ def test_a_base_model_and_a_runs_model_generate_for_the_test_split(dataset):
 def test_a_generation_goes_on_where_it_was(dataset):
     system = base_system(dataset)
     rows = list(dataset.rows.filter(split="test"))
-    OutputFactory(system=system, item=rows[0].item, text="made before")
+    perform(systems.generate(system, dataset, dataset.created_by))
+    made = Output.objects.filter(system=system)
+    made.filter(item=rows[0].item).update(text="made before")
+    made.exclude(item=rows[0].item).delete()
     job = perform(systems.generate(system, dataset, dataset.created_by))
     assert job.status == JobStatus.FINISHED
     assert texts(system)[rows[0].item_id] == "made before"
@@ -117,7 +123,7 @@ def test_a_job_that_was_taken_over_writes_nothing(dataset):
     Generation.objects.filter(pk=job.pk).update(attempt=old.attempt + 1)
     row = dataset.rows.first()
     with pytest.raises(jobs.LeaseLost):
-        systems._store(old, [(row.item_id, row.text)], [Generated("late", 1, 0.1)])
+        generating._store(old, [(row.item_id, Generated("late", 1, 0.1))])
     assert not Output.objects.exists()
 
 
@@ -127,6 +133,23 @@ def test_a_model_that_cannot_be_loaded_fails_with_a_sentence(dataset):
     assert job.status == JobStatus.FAILED
     assert "/no/such/folder" in job.error
     assert not Output.objects.exists()
+
+
+def test_what_decides_outputs_is_frozen_once_there_are_any(dataset):
+    system = base_system(dataset)
+    System.objects.filter(pk=system.pk).update(prompt_template="Soften: {text}", name="before")
+    OutputFactory(system=system)
+    System.objects.filter(pk=system.pk).update(name="after", budget_tokens=3)
+    other = systems.keep_prompt(dataset.project, dataset.created_by, "x", "Other: {text}")
+    changes = {"prompt_template": "X {text}", "settings": {}, "base_model": "y", "prompt": other, "kind": "upload"}
+    for name, value in changes.items():
+        with pytest.raises(IntegrityError, match="make another system"), transaction.atomic():
+            System.objects.filter(pk=system.pk).update(**{name: value})
+
+
+def test_a_system_generates_for_all_splits_at_once(dataset):
+    system = base_system(dataset)
+    assert systems.generate(system, dataset, dataset.created_by, "all").total == dataset.size
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ class Launched:
     def said(self) -> str:
         return self.output.read_text()
 
-    def wait_until_ready(self, seconds: float = 120) -> float:
+    def wait_until_ready(self, seconds: float = 300) -> float:
         """Returns the seconds that it took."""
 
         def ready() -> bool:

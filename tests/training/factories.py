@@ -1,5 +1,7 @@
 """Rows of the training application for tests."""
 
+import hashlib
+
 import factory
 from factory.django import DjangoModelFactory
 
@@ -17,6 +19,18 @@ def make_dataset(pairs: int = 5, *, project: Project | None = None, **values) ->
     PairFactory.create_batch(pairs, project=project)
     values = {"name": "Frozen", "shares": SHARES, "user": project.created_by} | values
     return datasets.freeze(project=project, **values)
+
+
+def make_preference(*, project: Project | None = None, **values) -> models.Preference:
+    """A preference of a text of the project, as an upload makes it."""
+    project = project or ProjectFactory()
+    number = models.Preference.objects.count()
+    values = {"text": f"Text {number}", "chosen": f"Kind {number}.", "rejected": f"Rude {number}."} | values
+    joined = "\x1f".join([values["text"], values["chosen"], values["rejected"]])
+    values.setdefault("digest", hashlib.sha256(joined.encode()).hexdigest())
+    return models.Preference.objects.create(
+        project=project, created_by=project.created_by, **{"source": models.PreferenceSource.UPLOAD} | values
+    )
 
 
 class RecipeFactory(DjangoModelFactory):

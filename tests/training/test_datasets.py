@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from annotation.models import Pair, PairStatus
 from tests.factories import ItemFactory, PairFactory, ProjectFactory
 from tests.training.factories import SHARES, make_dataset, make_run
-from training import datasets
+from training import dataset_files, datasets
 from training.models import DatasetRow
 
 
@@ -33,7 +33,7 @@ def test_the_same_pairs_give_the_same_hash_and_splits_whatever_their_ids_and_ord
     assert first.content_hash == second.content_hash
     assert content(first) == content(second)
     assert first.counts == {"train": 12, "validation": 4, "test": 4}
-    assert list(datasets.lines(first, "alpaca")) == list(datasets.lines(second, "alpaca"))
+    assert list(dataset_files.lines(first, "alpaca")) == list(dataset_files.lines(second, "alpaca"))
 
 
 @pytest.mark.django_db
@@ -73,14 +73,17 @@ def test_a_text_is_never_in_two_splits_and_order_of_arrival_does_not_matter(text
 def frozen(texts, seed):
     project = ProjectFactory()
     for text in texts:
-        PairFactory(project=project, item=ItemFactory(project=project, text=text), rewrite=text or "-")
+        PairFactory(project=project, item=ItemFactory(project=project, text=text), rewrite=f"{text}-")
     return datasets.freeze(project=project, name="d", user=project.created_by, shares=SHARES, seed=seed)
 
 
 @pytest.mark.django_db
 def test_the_content_hash_can_be_worked_out_from_the_rows_alone():
     dataset = make_dataset(7, seed=4)
-    digest = hashlib.sha256(b'{"seed": 4, "shares": {"test": 0.2, "train": 0.6, "validation": 0.2}}')
+    digest = hashlib.sha256(
+        b'{"kind": "pairs", "near_duplicates": null, "seed": 4, '
+        b'"shares": {"test": 0.2, "train": 0.6, "validation": 0.2}, "stratify_by": ""}'
+    )
     for row in dataset.rows.order_by("position"):
         line = {"labels": row.labels, "rewrite": row.rewrite, "text": row.text}
         line = json.dumps(line, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -142,8 +145,8 @@ def test_without_enough_approved_pairs_nothing_is_frozen():
     PairFactory.create_batch(2, project=project)
     with pytest.raises(ValidationError, match="2 different texts cannot fill 3 splits"):
         datasets.freeze(project=project, name="d", user=project.created_by)
-    with pytest.raises(ValidationError, match="no approved pair with these labels"):
-        datasets.freeze(project=project, name="d", user=project.created_by, filters={"bias": "none"})
+    with pytest.raises(ValidationError, match="no approved pair that meets these filters"):
+        datasets.freeze(project=project, name="d", user=project.created_by, filters={"labels": {"bias": ["none"]}})
     assert not project.datasets.exists()
 
 
@@ -197,7 +200,10 @@ def test_a_dataset_with_runs_cannot_be_deleted():
 @pytest.mark.django_db
 def test_training_files_hold_every_row_with_its_split():
     dataset = make_dataset()
-    rows = {name: [json.loads(line) for line in datasets.lines(dataset, name)] for name in datasets.FORMATS}
+    rows = {
+        name: [json.loads(line) for line in dataset_files.lines(dataset, name)]
+        for name in dataset_files.formats_of(dataset)
+    }
     assert [len(found) for found in rows.values()] == [5, 5, 5]
     first = dataset.rows.first()
     assert rows["alpaca"][0]["input"] == first.text

@@ -2,16 +2,22 @@
 
 import errno
 import os
+import sys
+import threading
+import time
 
+import psutil
 import pytest
 from django.db import OperationalError, connection
 from safetensors import SafetensorError
 
 from annotation import jobs
 from annotation.jobs import JobStatus
+from config.processes import wait_until
 from tests.training.factories import make_run
-from training import base_models, runner
-from training.engine import loading, trainer
+from training import base_models, launching, runner
+from training.engine import __main__ as engine
+from training.engine import loading
 from training.models import Run
 
 GPU_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -23,49 +29,157 @@ def artifacts(settings, tmp_path):
     return settings.ARTIFACT_ROOT
 
 
-def failing(monkeypatch, error):
-    """Perform a run whose training raises this."""
-
-    def train(parameters, rows, base_folder, folder, reports, resume_from=None):
-        (folder / "checkpoint-1").mkdir()
-        raise error
-
-    monkeypatch.setattr(trainer, "train", train)
-    run = make_run()
-    try:
-        jobs.execute(Run.objects, run.pk, runner.execute)
-    finally:
-        run.refresh_from_db()
+def perform(run):
+    jobs.execute(Run.objects, run.pk, runner.execute)
+    run.refresh_from_db()
     return run
+
+
+def pretending(monkeypatch, *what):
+    """Have one attempt after the other go as `what` says; see tests/training/pretender.py."""
+    left = list(what)
+    seen = []
+
+    def command(folder, processes):
+        seen.append(folder)
+        return [sys.executable, "-m", "tests.training.pretender", str(folder), left.pop(0)]
+
+    monkeypatch.setattr(launching, "command", command)
+    return seen
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("kind", "message", "words"),
     [
-        (RuntimeError(GPU_MEMORY), "Try batch size 2 with gradient accumulation 2, or maximum length 128."),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "worker ran out of memory"),
-        (MemoryError(), "worker ran out of memory"),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk of the artifact folder is full"),
-        (SafetensorError("Error while serializing: I/O error: No space left on device"), "disk of the artifact"),
-        (loading.TrainingError("The base model reads 64 tokens at most"), "reads 64 tokens at most"),
+        ("gpu memory", GPU_MEMORY, "GPU ran out of memory with batch size 4 and maximum length 256. Try batch size 2"),
+        ("memory", "can't allocate memory: you tried to allocate", "Try batch size 2 with gradient accumulation 2, or"),
+        ("disk", "No space left on device", "disk of the artifact folder is full"),
+        ("training", "The base model reads 64 tokens at most", "reads 64 tokens at most"),
+        ("unexpected", "weights", "(KeyError). The log has the details"),
     ],
 )
-def test_a_failure_that_was_foreseen_tells_people_what_to_change(monkeypatch, error, words):
-    run = failing(monkeypatch, error)
+def test_a_failure_that_the_training_tells_of_says_what_to_change(monkeypatch, kind, message, words):
+    pretending(monkeypatch, f"failed:{kind}:{message}")
+    run = perform(make_run())
     assert run.status == JobStatus.FAILED
-    assert words in run.error
+    assert words in run.error and "Traceback" not in run.error
     assert words in run.log_tail()
+    assert ("Traceback" in run.log_tail()) == (kind == "unexpected")
     assert [path.name for path in run.folder.iterdir()] == ["log.txt"]  # no checkpoint fills the disk
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError(GPU_MEMORY), "gpu memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "memory"),
+        (MemoryError(), "memory"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "disk"),
+        (OSError(errno.ENOENT, os.strerror(errno.ENOENT)), "unexpected"),
+        (SafetensorError("Error while serializing: I/O error: No space left on device"), "disk"),
+        (loading.TrainingError("The base model reads 64 tokens at most"), "training"),
+        (KeyError("weights"), "unexpected"),
+    ],
+)
+def test_an_error_is_told_apart_where_it_happens(tmp_path, error, kind):
+    assert engine._kind(error, tmp_path) == kind
+
+
 @pytest.mark.django_db(transaction=True)
-def test_a_failure_that_nobody_foresaw_names_its_kind_and_no_trace(monkeypatch):
-    with pytest.raises(KeyError):
-        failing(monkeypatch, KeyError("weights"))
-    run = Run.objects.get()
-    assert (run.status, run.has_adapter) == (JobStatus.FAILED, False)
-    assert "KeyError" in run.error and "Traceback" not in run.error
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (
+            "signal:SIGKILL",
+            "was killed, most likely by the system for lack of memory, with batch size 4 and maximum le",
+        ),
+        ("signal:SIGKILL", "Try batch size 2 with gradient accumulation 2, or maximum length 128"),
+        ("signal:SIGSEGV", "The training ended without a word (SIGSEGV)"),
+        ("silent exit", "The training ended without a word (exit status 3)"),
+    ],
+)
+def test_a_process_that_ends_without_a_word_is_explained(monkeypatch, what, words):
+    pretending(monkeypatch, what)
+    run = perform(make_run())
+    assert run.status == JobStatus.FAILED
+    assert words in run.error
+    assert "the last words" in run.log_tail()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_is_asked_to_end_leaves_its_run_to_another_attempt(monkeypatch):
+    pretending(monkeypatch, "signal:SIGTERM", "slow steps")
+    run = perform(make_run())
+    assert (run.status, run.error) == (JobStatus.QUEUED, "")
+    perform(run)
+    assert (run.status, run.attempt) == (JobStatus.FINISHED, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancelled_run_ends_its_process_in_the_middle_of_a_step_even_where_that_does_not_listen(monkeypatch):
+    folders = pretending(monkeypatch, "hangs")
+    run = make_run()
+    asked = []
+
+    def cancel():
+        assert wait_until(lambda: folders and (folders[0] / "pid").exists(), 30)
+        asked.append((int((folders[0] / "pid").read_text()), time.monotonic()))
+        Run.objects.get(pk=run.pk).request_cancel()
+        connection.close()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    perform(run)
+    thread.join()
+    pid, since = asked[0]
+    assert run.status == JobStatus.CANCELLED
+    assert time.monotonic() - since < 5
+    assert not psutil.pid_exists(pid)
+    assert [path.name for path in run.folder.iterdir()] == ["log.txt"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_is_cancelled_in_the_middle_of_a_download(monkeypatch):
+    run = make_run()
+
+    left = threading.Event()
+
+    def endless(*args, **options):
+        Run.objects.get(pk=run.pk).request_cancel()
+        connection.close()
+        left.wait(60)
+
+    monkeypatch.setattr(base_models, "resolve", endless)
+    started = time.monotonic()
+    perform(run)
+    assert run.status == JobStatus.CANCELLED
+    assert time.monotonic() - started < 5
+    left.set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_training_whose_supervisor_falls_silent_ends_itself(monkeypatch, settings):
+    settings.JOB_LEASE_SECONDS = 2
+    folders = pretending(monkeypatch, "hangs", "slow steps")
+    monkeypatch.setattr(launching.Launch, "greet", lambda self: None)  # as where the supervisor hangs
+    run = perform(make_run())
+    assert run.status == JobStatus.RUNNING, "its lease runs out, and another worker takes it"
+    assert not psutil.pid_exists(int((folders[0] / "pid").read_text()))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_got_to_its_end_but_could_not_say_so_is_not_trained_again(monkeypatch):
+    folders = pretending(monkeypatch, "slow steps")
+    run = make_run()
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "end", lambda *args, **values: 1 / 0)  # the worker dies here
+        with pytest.raises(ZeroDivisionError):
+            perform(run)
+    Run.objects.filter(pk=run.pk).update(lease_until="2020-01-01T00:00Z")
+    perform(run)
+    assert (run.status, run.attempt, run.figures["steps"], len(folders)) == (JobStatus.FINISHED, 2, 4, 1)
+    assert run.figures["attempt"] == 1, "whose files they are"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -77,11 +191,10 @@ def test_a_run_whose_workers_die_again_and_again_at_one_place_is_given_up(monkey
         tried.append(1)
         raise jobs.LeaseLost
 
-    monkeypatch.setattr(trainer, "train", dies)
+    monkeypatch.setattr(runner, "_train", dies)
     for _ in range(runner.MAX_STANDSTILL + 1):
         Run.objects.filter(pk=run.pk).update(lease_until="2020-01-01T00:00Z")
-        jobs.execute(Run.objects, run.pk, runner.execute)
-    run.refresh_from_db()
+        perform(run)
     assert len(tried) == runner.MAX_STANDSTILL
     assert run.status == JobStatus.FAILED
     assert "lack of memory" in run.error
@@ -89,21 +202,17 @@ def test_a_run_whose_workers_die_again_and_again_at_one_place_is_given_up(monkey
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_is_away_for_a_moment_does_not_end_a_run(monkeypatch):
-    def train(parameters, rows, base_folder, folder, reports, resume_from=None):
-        for step in (1, 2):
-            connection.connection.close()  # as when PostgreSQL was restarted
-            reports.metric(trainer.Metric("train", step, 0.5, 2.0))
-            connection.connection.close()
-            reports.step(step, 2, 0.5, 0.0)
-        (folder / "adapter").mkdir()
-        return trainer.Result(folder / "adapter", {"steps": 2})
-
-    monkeypatch.setattr(trainer, "train", train)
+    pretending(monkeypatch, "slow steps")
     monkeypatch.setattr(runner, "REPORT_EVERY", 0)
-    run = make_run()
-    jobs.execute(Run.objects, run.pk, runner.execute)
-    run.refresh_from_db()
-    assert (run.status, run.done, run.metrics.count()) == (JobStatus.FINISHED, 2, 2)
+    real = runner._Record.hear
+
+    def cut_off(self, event):
+        connection.connection.close()  # as when PostgreSQL was restarted
+        real(self, event)
+
+    monkeypatch.setattr(runner._Record, "hear", cut_off)
+    run = perform(make_run())
+    assert (run.status, run.done, run.metrics.count()) == (JobStatus.FINISHED, 4, 4)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -129,6 +238,7 @@ def folder_model(folder, **files):
 COMPLETE = {"config__json": "{}", "model__safetensors": "", "tokenizer__json": "{}"}
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -137,7 +247,7 @@ COMPLETE = {"config__json": "{}", "model__safetensors": "", "tokenizer__json": "
         ({"config__json": "{}", "pytorch_model__bin": ""}, "only pickles"),
         ({"config__json": "{}", "model__safetensors": ""}, "no tokenizer"),
         (COMPLETE | {"config__json": "{"}, "not valid JSON"),
-        (COMPLETE | {"config__json": '{"auto_map": {}}'}, "code of its own"),
+        (COMPLETE | {"config__json": '{"auto_map": {"AutoModel": "own.Model"}}'}, "code of its own"),
         (COMPLETE | {"config__json": '{"quantization_config": {}}'}, "already quantised"),
     ],
 )
@@ -151,6 +261,7 @@ def test_a_relative_folder_is_refused():
         base_models.locate("./model")
 
 
+@pytest.mark.django_db
 def test_a_folder_that_changed_since_it_was_used_is_refused(tmp_path):
     name = folder_model(tmp_path / "model", **COMPLETE)
     base = base_models.locate(name)

@@ -16,7 +16,7 @@ from training.parameters import PRESETS
 
 pytestmark = pytest.mark.django_db
 
-DATASET = {"name": "Spring", "train": "0.6", "validation": "0.2", "test": "0.2", "seed": "4", "label": ""}
+DATASET = {"name": "Spring", "train": "0.6", "validation": "0.2", "test": "0.2", "seed": "4"}
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,7 @@ def trainer(project, client):
 def recipe_form(**changes):
     values = PRESETS["cpu-demo"].parameters.to_json() | {
         "name": "Mine",
+        "method": "qlora",
         "base_model": "",
         "prompt_template": "Fix: {text}",
     }
@@ -165,7 +166,9 @@ def test_the_api_freezes_starts_watches_and_cancels(client, trainer, project):
     def post(url, body):
         return client.post(url, body, content_type="application/json")
 
-    dataset = post("/api/datasets/", {"project": project.pk, "name": "By script", "seed": 2}).json()
+    dataset = post(
+        "/api/datasets/", {"project": project.pk, "name": "By script", "seed": 2, "near_duplicates": None}
+    ).json()
     assert dataset["counts"]["train"] == 3
     rows = client.get(f"/api/datasets/{dataset['id']}/rows/").json()["results"]
     assert len(rows) == 5
@@ -225,10 +228,11 @@ def test_the_freeze_page_counts_the_pairs_of_the_chosen_label_before_anything_is
     PairFactory.create_batch(3, project=project)
     PairFactory.create_batch(2, project=project, labels={"bias": "none"})
     url = reverse("training:freeze", args=[project.pk])
-    assert "<strong>5</strong> pairs" in client.get(url).content.decode()
+    assert "<strong>5</strong> approved pairs" in client.get(url).content.decode()
     htmx = {"HX-Request": "true"}
-    assert client.get(url, {"label": "bias:none"}, headers=htmx).content.decode().startswith("<strong>2</strong> pairs")
-    assert client.get(url, {"label": "bias:<b>"}, headers=htmx).content.decode().startswith("<strong>0</strong> pairs")
+    for level, left in (("none", "2"), ("<b>", "0")):
+        html = client.get(url, {"label_bias": level}, headers=htmx).content.decode()
+        assert html.startswith(f"<strong>{left}</strong> approved pairs")
 
 
 def test_the_log_is_sent_again_only_when_it_has_grown(client, trainer, project):

@@ -57,7 +57,7 @@ def test_a_run_trains_an_adapter_that_loads_again_and_generates():
     recipe = json.loads((run.adapter / "recipe.json").read_text())
     assert recipe["parameters"]["dataset_hash"] == dataset.content_hash
     assert recipe["library_versions"]["bitsandbytes"]
-    assert sorted(path.name for path in run.folder.iterdir()) == ["adapter", "log.txt"]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["adapter", "finished.json", "log.txt"]
     assert "scratch model" in run.log_tail()
 
     base = base_models.locate(run.base_model, run.base_revision)
@@ -200,6 +200,24 @@ def test_a_named_base_model_that_cannot_be_loaded_fails_the_run_in_words(base_mo
     run = perform(make_run(dataset=dataset, recipe=recipe))
     assert run.status == JobStatus.FAILED
     assert words in run.error
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_loss_that_is_no_number_stops_the_run_and_says_so(tmp_path):
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    base = base_models.scratch(["Some text to train a tokenizer on."])
+    broken = shutil.copytree(base.folder, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"] = np.full_like(weights["model.norm.weight"], np.nan)
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    dataset = make_dataset()
+    recipe = quick(dataset)
+    recipe.base_model = str(broken)
+    recipe.save()
+    run = perform(make_run(dataset=dataset, recipe=recipe))
+    assert (run.status, "no number any more" in run.error) == (JobStatus.FAILED, True)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -30,7 +30,7 @@ def run(project) -> Run:
     recipe = RecipeFactory(
         project=project,
         parameters=PRESETS["cpu-demo"].parameters.to_json()
-        | {"max_steps": 60, "learning_rate": 0.02, "lora_rank": 16, "batch_size": 4},
+        | {"max_steps": 80, "learning_rate": 0.01, "lora_rank": 16, "batch_size": 4},
     )
     dataset = make_dataset(0, project=project, shares={"train": 1.0, "validation": 0.0, "test": 0.0})
     run = make_run(dataset=dataset, recipe=recipe)
@@ -88,7 +88,8 @@ def test_the_job_goes_to_the_gpu_worker(project, run, worker):
     gpu = worker("gpu", env=env)
     job = suggestions.start(project, project.created_by)
     assert wait_until(lambda: SuggestionJob.objects.get(pk=job.pk).status == JobStatus.FINISHED, 120)
-    assert set(Suggestion.objects.values_list("status", flat=True)) == {"ok"}
+    made = list(Suggestion.objects.values("status", "reason", "answer"))
+    assert {one["status"] for one in made} == {"ok"}, made
     assert "training.execute_suggestions" in gpu.log.read_text()
 
 

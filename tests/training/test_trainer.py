@@ -143,18 +143,51 @@ def test_a_tokenizer_without_an_end_is_refused(base, tmp_path):
         loading.load_tokenizer(folder)
 
 
+def written(attempt, step):
+    """A checkpoint as the trainer leaves one."""
+    folder = attempt / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    (folder / "optimizer.pt").write_bytes(b"weights" * step)
+    checkpoints.mark_complete(folder, step)
+    return folder
+
+
 def test_a_half_written_checkpoint_is_passed_over(tmp_path):
-    for attempt, step in ((1, 10), (1, 20), (2, 30)):
-        folder = tmp_path / f"attempt-{attempt}" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        (folder / checkpoints.COMPLETE).write_text(json.dumps({"step": step}))
-    attempts = sorted(tmp_path.iterdir())
-    assert checkpoints.last_checkpoint(attempts) == (tmp_path / "attempt-2" / "checkpoint-30", 30)
-    (tmp_path / "attempt-2" / "checkpoint-30" / checkpoints.COMPLETE).write_text("")  # cut off as it was written
-    assert checkpoints.last_checkpoint(attempts) == (tmp_path / "attempt-1" / "checkpoint-20", 20)
-    (tmp_path / "attempt-1" / "checkpoint-20" / checkpoints.COMPLETE).unlink()
-    assert checkpoints.last_checkpoint(attempts) == (tmp_path / "attempt-1" / "checkpoint-10", 10)
+    first, second = tmp_path / "attempt-1", tmp_path / "attempt-2"
+    ten, twenty, thirty = written(first, 10), written(first, 20), written(second, 30)
+    assert checkpoints.last_checkpoint([first, second]) == (thirty, 30)
+    (thirty / checkpoints.COMPLETE).write_text("")  # cut off as it was written
+    assert checkpoints.last_checkpoint([first, second]) == (twenty, 20)
+    (twenty / checkpoints.COMPLETE).unlink()
+    assert checkpoints.last_checkpoint([first, second]) == (ten, 10)
     assert checkpoints.last_checkpoint([tmp_path / "attempt-9"]) is None
+
+
+@pytest.mark.parametrize("damage", ["cut off", "another bit", "missing"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
+    ten, twenty = written(tmp_path, 10), written(tmp_path, 20)
+    file = twenty / "optimizer.pt"
+    content = bytearray(file.read_bytes())
+    if damage == "cut off":
+        file.write_bytes(content[:-1])
+    elif damage == "another bit":
+        content[3] ^= 1
+        file.write_bytes(content)
+    else:
+        file.unlink()
+    assert checkpoints.last_checkpoint([tmp_path]) == (ten, 10)
+
+
+def test_of_earlier_attempts_the_checkpoint_in_use_and_the_one_before_are_kept(tmp_path):
+    first, second = tmp_path / "attempt-1", tmp_path / "attempt-2"
+    ten, twenty, thirty, forty = (written(first, 10), written(first, 20), written(second, 30), written(second, 40))
+    (forty / "optimizer.pt").write_bytes(b"")
+    half = second / "checkpoint-50"
+    half.mkdir()
+    checkpoints.remove_others([first, second], thirty)
+    assert [path.exists() for path in (ten, twenty, thirty, forty, half)] == [False, True, True, False, False]
+    checkpoints.remove_others([first, second], None)
+    assert not twenty.exists() and not thirty.exists()
 
 
 def test_a_long_call_is_left_behind_when_someone_cancels():

@@ -10,6 +10,8 @@ import peft
 import torch
 import transformers
 
+from training.engine.trusted import is_trusted
+
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers")
 
 
@@ -41,7 +43,7 @@ def compute_dtype(wanted: str) -> torch.dtype:
 def load_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
     """The tokenizer, with a padding token even where the model was made without one."""
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=is_trusted(folder))
     except Exception as error:
         raise TrainingError(f"The base model's tokenizer cannot be loaded: {first_line(error)}") from error
     if tokenizer.eos_token is None:
@@ -59,7 +61,9 @@ def local_rank() -> int:
 def is_encoder_decoder(folder: Path) -> bool:
     """Whether the model in the folder reads with an encoder and writes with a decoder, as T5 and BART do."""
     try:
-        return bool(transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False).is_encoder_decoder)
+        return bool(
+            transformers.AutoConfig.from_pretrained(folder, trust_remote_code=is_trusted(folder)).is_encoder_decoder
+        )
     except (ValueError, OSError, KeyError) as error:
         raise TrainingError(f"The base model's config cannot be read: {first_line(error)}") from error
 
@@ -93,7 +97,7 @@ def load_model(
             dtype=dtype,
             device_map={"": local_rank() if torch.cuda.is_available() else "cpu"},
             use_safetensors=True,
-            trust_remote_code=False,
+            trust_remote_code=is_trusted(folder),
         )
     except (ValueError, OSError, KeyError) as error:
         raise TrainingError(f"The base model cannot be loaded: {first_line(error)}") from error

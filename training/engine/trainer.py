@@ -31,6 +31,7 @@ from training.engine.loading import (
 )
 from training.engine.order import Progress
 from training.engine.reports import Metric, Reports, Sample
+from training.engine.trusted import trust
 from training.engine.watch import Watch, peak_memory_gib
 from training.engine.watching import watched
 from training.parameters import RunParameters
@@ -64,6 +65,8 @@ def train(
         TrainingError: with a sentence for people. Whatever `reports` raises passes through.
     """
     p = parameters
+    if p.remote_code:
+        trust(base_folder)
     if int(os.environ.get("RANK", "0")):
         reports = reports.silent()
     if torch.cuda.is_available():

@@ -1,6 +1,5 @@
 """Passes on what a trainer does, to the run's reports."""
 
-import json
 import math
 import resource
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from training.engine.checkpoints import COMPLETE
+from training.engine import checkpoints
 from training.engine.loading import TrainingError
 from training.engine.order import Progress
 from training.engine.reports import Metric, Reports, Sample
@@ -120,9 +119,9 @@ class Watch(transformers.TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         # Every process is behind its own files once all have given their state: only then is the checkpoint complete.
-        kept = {"step": state.global_step} | self.progress.state()
+        kept = self.progress.state()
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            (checkpoint / COMPLETE).write_text(json.dumps(kept))
+            checkpoints.mark_complete(checkpoint, state.global_step, **kept)
         self.reports.log(f"Checkpoint at step {state.global_step}.")
         self.mark = time.monotonic()

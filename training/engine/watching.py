@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def watched(work: Callable[[], T], tick: Callable[[], None], every: float = 0.5) -> T:
+def watched(work: Callable[[], T], tick: Callable[[], object], every: float = 0.5) -> T:
     """Run `work` in a thread and return its result; call `tick` meanwhile.
 
     When `tick` raises, the exception leaves here at once and the thread is abandoned: it ends with the process, which

@@ -1,4 +1,4 @@
-"""Seconds in words."""
+"""Seconds and numbers in words."""
 
 from typing import Any
 
@@ -24,3 +24,14 @@ def duration(seconds: float | None) -> str:
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def counted(number: float | None) -> str:
+    """940, 8,940, 12.5 million, 6.74 billion."""
+    if number is None:
+        return ""
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if number >= size:
+            return f"{number / size:.3g} {word}"
+    return f"{number:,.0f}"

@@ -1,7 +1,4 @@
-"""Models of random weights with a tokenizer trained on given texts, built on the spot: to prove a pipeline or time it.
-
-The same texts give the same model, byte for byte.
-"""
+"""Llamas of random weights, of any size, with a tokenizer trained on given texts: built on the spot, to be timed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,35 +22,24 @@ class Shape(NamedTuple):
     vocabulary: int = 0
 
 
-TINY = Shape(64, 128, 2, 4, 4)
 SHAPES = {
-    "scratch": TINY,
+    "scratch": Shape(64, 128, 2, 4, 4),
     "small": Shape(256, 688, 4, 4, 4),
     "llama-2-7b": Shape(4096, 11008, 32, 32, 32, 32000),
     "mistral-7b": Shape(4096, 14336, 32, 32, 8, 32000),
 }
 
 
-def build(
-    folder: Path,
-    texts: Iterable[str],
-    *,
-    encoder_decoder: bool = False,
-    shape: Shape = TINY,
-    dtype: torch.dtype = torch.float32,
-    device: str = "cpu",
-) -> None:
-    """Write a Llama of the shape, or a tiny T5, and its tokenizer into the folder."""
+def build(folder: Path, texts: Iterable[str], shape: Shape, dtype: torch.dtype, device: str) -> None:
+    """Write a Llama of the shape and its tokenizer into the folder."""
     tokenizer = _tokenizer(texts)
     tokenizer.save_pretrained(folder)
-    config = _t5(tokenizer) if encoder_decoder else _llama(tokenizer, shape)
     kept = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]), torch.device(device):
+    with torch.device(device):
         torch.manual_seed(0)
         torch.set_default_dtype(dtype)
         try:
-            kind = transformers.T5ForConditionalGeneration if encoder_decoder else transformers.LlamaForCausalLM
-            kind(config).save_pretrained(folder)
+            transformers.LlamaForCausalLM(_llama(tokenizer, shape)).save_pretrained(folder)
         finally:
             torch.set_default_dtype(kept)
 
@@ -91,19 +77,4 @@ def _llama(tokenizer: transformers.PreTrainedTokenizerFast, shape: Shape) -> tra
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=False,
-    )
-
-
-def _t5(tokenizer: transformers.PreTrainedTokenizerFast) -> transformers.T5Config:
-    return transformers.T5Config(
-        vocab_size=len(tokenizer),
-        d_model=64,
-        d_kv=16,
-        d_ff=128,
-        num_layers=2,
-        num_heads=4,
-        feed_forward_proj="gated-gelu",
-        decoder_start_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
