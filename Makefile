@@ -65,6 +65,10 @@ bench-scale: ## imports, exports, agreement, the queue and the overview at full 
 bench-training: ## how fast a model learns: a plain trl run against our default; ARGS="--device cuda --shape llama-2-7b"
 	@exec $(IN_VENV) -m benchmarks.training $(ARGS)
 
+.PHONY: bench-generation
+bench-generation: ## how fast outputs are generated; ARGS="--device cuda --shape llama-2-7b"
+	@exec $(IN_VENV) -m benchmarks.generation $(ARGS)
+
 .PHONY: bench-datasets
 bench-datasets: ## freezing 100,000 pairs with near-duplicates; ARGS="--pairs 300000"
 	@exec $(IN_VENV) -m benchmarks.datasets $(ARGS)
