@@ -16,7 +16,8 @@ from rest_framework.response import Response
 from annotation import access
 from annotation.access import ScopedAPI
 from annotation.models import Item, Role
-from evaluation import output_imports, preferences, studies, systems, tries
+from evaluation import lineage, output_imports, preferences, studies, systems, tries
+from evaluation.lineage_api import LineageSerializer
 from evaluation.models import (
     Criterion,
     FailedOutput,
@@ -262,6 +263,13 @@ class OutputViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
     def get_queryset(self):
         hidden = System.objects.all().hidden_from(self.request.user)
         return super().get_queryset().exclude(system__in=hidden.values("pk"))
+
+    @extend_schema(responses=LineageSerializer)
+    @action(detail=True, filter_backends=[])
+    def lineage(self, request, pk=None):
+        """From the output back to its run, recipe, dataset, pair, annotations and people."""
+        output = lineage.outputs_shown_to(request.user).get(pk=self.get_object().pk)
+        return Response(LineageSerializer(lineage.of(output)).data)
 
 
 class TryOutputSerializer(serializers.ModelSerializer):

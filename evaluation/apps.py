@@ -8,11 +8,13 @@ class EvaluationConfig(AppConfig):
         from annotation import exports, home
         from annotation.models import Role
         from annotation.templatetags.site import NAVIGATION
-        from evaluation import outputs_export, ratings, studies
+        from evaluation import lineage, outputs_export, ratings, studies
+        from training.lineage import PRODUCTS
 
         readers = frozenset({Role.LEAD, Role.TRAINER})
         NAVIGATION.append(("Systems", "evaluation:systems", readers))
         NAVIGATION.append(("Studies", "evaluation:studies", readers))
         home.SECTIONS.append(home.Section("evaluation/_home.html", studies.home_section))
         exports.register(ratings.EXPORTER)
+        PRODUCTS.append(lineage.products)
         exports.register(outputs_export.EXPORTER)

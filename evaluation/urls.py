@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import rate, studies, systems, tries
+from evaluation.views import lineage, rate, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -20,6 +20,7 @@ urlpatterns = [
     path("output-imports/<int:pk>/", systems.output_import, name="output-import"),
     path("output-imports/<int:pk>/progress/", systems.output_import_progress, name="output-import-progress"),
     path("output-imports/<int:pk>/cancel/", systems.output_import_cancel, name="output-import-cancel"),
+    path("outputs/<int:pk>/lineage/", lineage.output, name="output-lineage"),
     # Trying systems
     path("projects/<int:pk>/tries/", tries.index, name="tries"),
     path("tries/<int:pk>/", tries.detail, name="try"),

@@ -205,6 +205,10 @@ PAGES: dict[str, Rule] = {
     "training:publication-cancel": page({TRAINER}, "publication"),
     "training:run-cancel": page({TRAINER}, "run"),
     "training:run-delete": page({TRAINER}, "run"),
+    "training:pair-uses": page(READERS, "pair"),
+    "training:dataset-withdrawn": page(READERS, "dataset"),
+    "training:withdrawn": page(READERS, "project"),
+    "evaluation:output-lineage": page(READERS, "output"),
     "evaluation:systems": page(READERS, "project"),
     "evaluation:upload": page(READERS, "project"),
     "evaluation:outputs": page(READERS, "project"),
@@ -413,6 +417,9 @@ API: dict[str, Rule] = {
     "GET run-compare": api(EVERYBODY),
     "GET run-merged": api(READERS, "run"),
     "GET run-card": api(READERS, "run"),
+    "GET lineage-pair-uses": api(READERS, "pair"),
+    "GET lineage-dataset-withdrawn": api(READERS, "dataset"),
+    "GET lineage-project-withdrawn": api(READERS, "project"),
     "GET publication-list": api(EVERYBODY),
     "POST publication-list": api(
         {TRAINER}, body=lambda world: {"run": world["run"].pk, "place": "folder", "target": "mine"}
@@ -439,6 +446,7 @@ API: dict[str, Rule] = {
     "GET generation-failures": api(READERS, "generation"),
     "GET output-list": api(EVERYBODY),
     "GET output-detail": api(READERS, "output"),
+    "GET output-lineage": api(READERS, "output"),
     "GET output-import-list": api(EVERYBODY),
     "POST output-import-list": api(READERS, body=with_file("external_id,system,output\nx,y,z\n")),
     "GET output-import-detail": api(READERS, "output-import"),

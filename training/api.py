@@ -18,6 +18,7 @@ from training import (
     dataset_api,
     file_api,
     file_views,
+    lineage_api,
     prompts,
     recipe_views,
     recipe_yaml,
@@ -402,3 +403,4 @@ def register(router) -> None:
     router.register("prompts", PromptViewSet, basename="prompt")
     router.register("runs", RunViewSet, basename="run")
     file_api.register(router)
+    lineage_api.register(router)

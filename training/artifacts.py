@@ -4,7 +4,7 @@ A run's files stand in its folder below ARTIFACT_ROOT. That folder is all there 
 share it. With an artifacts bucket (the storage alias "artifacts", S3-compatible) each machine has an ARTIFACT_ROOT of
 its own, and this module carries files between them and the bucket:
 
-    runs/<run>/log.txt
+    runs/<run>/log.txt, notes/...
     runs/<run>/checkpoints/<step>-<attempt>/...
     runs/<run>/results/<attempt>/adapter/...      and merged/...
     scratch/<key>/...
@@ -152,11 +152,16 @@ def _key(run: Run, *rest: str) -> str:
     return "/".join(("runs", str(run.pk), *rest))
 
 
+def _result_key(run: Run, name: str) -> str:
+    """By the attempt that made it; while a run lasts, the current one."""
+    return _key(run, "results", str(run.figures.get("attempt", run.attempt)), name)
+
+
 # While a run lasts
 
 
 def begin(run: Run) -> None:
-    """Before an attempt: free what this machine keeps of runs that are over, and bring the log so far."""
+    """Before an attempt: free what this machine keeps of runs that are over, and bring what earlier attempts noted."""
     tidy()
     run.folder.mkdir(parents=True, exist_ok=True)
     if shared():
@@ -164,6 +169,8 @@ def begin(run: Run) -> None:
             size = keys.size(_key(run, "log.txt"))
             if size and size > (run.log_file.stat().st_size if run.log_file.exists() else 0):
                 keys.get(_key(run, "log.txt"), run.log_file)
+            for note in keys.names(_key(run, "notes", "")):
+                keys.get(note, run.folder / note.rsplit("/", 1)[-1])
 
 
 def last_checkpoint(run: Run) -> tuple[Path, int] | None:
@@ -226,7 +233,7 @@ class Uploads:
     def __init__(self, run: Run, folder: Path, log: Callable[[str], None] = lambda line: None) -> None:
         self.run, self.folder, self.log = run, folder, log
         self.ended = threading.Event()
-        self.last_step, self.log_size = -1, -1
+        self.last_step, self.log_size, self.next_log = -1, -1, 0.0
         self.complained = False
         self.thread = threading.Thread(target=self._work, name=f"uploads-{run.pk}", daemon=True)
 
@@ -266,10 +273,9 @@ class Uploads:
             put_checkpoint(self.run, checkpoint, step)
             self.last_step = step
         size = self.run.log_file.stat().st_size if self.run.log_file.exists() else -1
-        if size != self.log_size:
+        if size != self.log_size and time.monotonic() > self.next_log:
             put_log(self.run)
-            self.log_size = size
-            self.ended.wait(LOG_EVERY)
+            self.log_size, self.next_log = size, time.monotonic() + LOG_EVERY
 
 
 # At the end of a run
@@ -281,10 +287,15 @@ def put_result(run: Run, name: str, tick: Callable[[], None] = lambda: None) -> 
     Raises:
         JobError: the bucket stayed away for long. The files stay on this machine.
     """
-    _patiently(lambda keys: keys.put_folder(_key(run, "results", str(run.attempt), name), run.folder / name), tick)
+    _patiently(lambda keys: keys.put_folder(_result_key(run, name), run.folder / name), tick)
     if shared():
-        about = {"files": _sizes(run.folder / name), "from": _key(run, "results", str(run.attempt), name)}
+        about = {"files": _sizes(run.folder / name), "from": _result_key(run, name)}
         (run.folder / name / FILES).write_text(json.dumps(about))
+
+
+def put_note(run: Run, name: str) -> None:
+    """Upload a small file of the run's folder that another attempt must know."""
+    _patiently(lambda keys: keys.put(_key(run, "notes", name), run.folder / name), lambda: None)
 
 
 def _patiently(work: Callable[[_Keys], None], tick: Callable[[], None]) -> None:
@@ -314,7 +325,8 @@ def free_attempts(run: Run) -> None:
             put_log(run)
             with _bucket() as keys:
                 keys.remove(_key(run, "checkpoints", ""))
-                for other in {one.split("/")[3] for one in keys.names(_key(run, "results", ""))} - {str(run.attempt)}:
+                own = _result_key(run, "").split("/")[3]
+                for other in {one.split("/")[3] for one in keys.names(_key(run, "results", ""))} - {own}:
                     keys.remove(_key(run, "results", other, ""))
         except Unreachable as error:  # they go with the run
             logger.warning("%s: its checkpoints were not removed. %s", run, error)
@@ -338,7 +350,7 @@ def result_files(run: Run, name: str = "adapter") -> list[StoredFile]:
     if not shared() or _is_result(run, name):
         here = {one: size for one, size in _sizes(folder).items() if not one.startswith(".")}
         return [StoredFile(one, size, partial(_read, folder / one)) for one, size in here.items()]
-    key = _key(run, "results", str(run.attempt), name)
+    key = _result_key(run, name)
     with _bucket() as keys:
         there = keys.manifest(key) or {}
     return [StoredFile(one, there[one], partial(_stream, f"{key}/{one}")) for one in sorted(there)]
@@ -361,7 +373,7 @@ def _is_result(run: Run, name: str) -> bool:
         about = json.loads((run.folder / name / FILES).read_text())
     except (OSError, ValueError):
         return False
-    return about.get("from") == _key(run, "results", str(run.attempt), name)
+    return about.get("from") == _result_key(run, name)
 
 
 def fetch(run: Run, name: str = "adapter") -> Path:
@@ -375,7 +387,7 @@ def fetch(run: Run, name: str = "adapter") -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             with _bucket() as keys:
-                keys.get_folder(_key(run, "results", str(run.attempt), name), folder)
+                keys.get_folder(_result_key(run, name), folder)
         except Unreachable as error:
             raise JobError(str(error)) from error
     if not folder.is_dir():

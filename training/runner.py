@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from annotation.jobs import Cancelled, JobError, LeaseLost, PutBack, patiently
 from annotation.redaction import redact
-from training import base_models, launching
+from training import artifacts, base_models, ending, launching
 from training.engine import checkpoints, line, watching
 from training.models import Dataset, MetricKind, Run, RunMetric, RunSample, Split
 from training.parameters import RunParameters
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 REPORT_EVERY = 0.5  # seconds between two looks at the database
 MAX_STANDSTILL = 5  # attempts that start from the same step: more would die there too
 SECONDS_TO_CLOSE = 20.0  # for processes that said they are done
-FINISHED = "finished.json"  # in a run's folder: what to store of a run whose files are all there
 DISK_FULL = "The disk of the artifact folder is full. Free some space, then start the run again."
 
 
@@ -57,8 +56,8 @@ class TrainingFailed(Exception):
 class TrainingDied(Exception):
     """A process of the training ended without a word."""
 
-    def __init__(self, status: int | None, rank: int | None) -> None:
-        self.status, self.rank = status, rank
+    def __init__(self, status: int | None, rank: int | None, last_words: str) -> None:
+        self.status, self.rank, self.last_words = status, rank, last_words
         super().__init__(f"process {rank or 0} ended with {self.how}")
 
     @property
@@ -75,27 +74,24 @@ def execute(run: Run) -> dict[str, Any]:
         JobError: with a sentence for people. Cancelled, LeaseLost and PutBack pass through to the job.
     """
     # A folder for each attempt: a worker that was thought dead and wakes up cannot spoil the files of its successor.
-    earlier = sorted(run.folder.glob("attempt-*"))
     folder = run.folder / f"attempt-{run.attempt}"
     record = _Record(run)
     start = 0
     try:
+        watching.watched(lambda: _begin(run), record.tick)
         folder.mkdir(parents=True, exist_ok=True)
         record.log(f"Attempt {run.attempt} on {run.worker}.")
-        if columns := _finished_before(run):
+        if columns := ending.completed(run):
+            _remove_attempts(run)
             return columns
         record.say("Finding the base model")
-        prepared = watching.watched(lambda: _prepared(run, record, earlier, folder), record.tick)
+        prepared = watching.watched(lambda: _prepared(run, record, folder), record.tick)
         start = prepared.step
-        _check_standstill(run, earlier, folder, start)
+        _check_standstill(run, folder, start)
         record.say("Loading the base model")
-        done = _train(run, record, folder, prepared)
-        patiently(run.beat)
-        shutil.rmtree(run.adapter, ignore_errors=True)
-        Path(done["adapter"]).rename(run.adapter)
-        record.log(f"Finished after {done['figures']['steps']} steps.")
-        columns = {"figures": done["figures"], "has_adapter": True, "message": "Adapter stored", "seconds_left": 0}
-        (run.folder / FINISHED).write_text(json.dumps(columns))
+        with artifacts.Uploads(run, folder, record.last_word):
+            done = _train(run, record, folder, prepared)
+        columns = ending.complete(run, record, folder, prepared.base.folder, done)
         _remove_attempts(run)
         return columns
     except Cancelled:
@@ -133,14 +129,16 @@ def _failed(run: Run, record: "_Record", sentence: str, error: Exception) -> Job
     return error if isinstance(error, JobError) else JobError(sentence)
 
 
-def _finished_before(run: Run) -> dict[str, Any] | None:
-    """What an earlier attempt left that got to the end, but could not say so."""
+def _begin(run: Run) -> None:
     try:
-        columns = json.loads((run.folder / FINISHED).read_text())
-    except (OSError, ValueError):
-        return None
-    _remove_attempts(run)
-    return columns
+        patiently(lambda: artifacts.begin(run))
+    finally:
+        connection.close()  # this thread's own
+
+
+def _earlier(run: Run, folder: Path) -> list[Path]:
+    """The folders of the attempts before the one with this folder."""
+    return sorted(one for one in run.folder.glob("attempt-*") if one != folder)
 
 
 def _train(run: Run, record: "_Record", folder: Path, prepared: Prepared) -> dict[str, Any]:
@@ -177,13 +175,14 @@ def _train(run: Run, record: "_Record", folder: Path, prepared: Prepared) -> dic
         if launch.status == line.SILENT:
             raise LeaseLost
         record.last_word(launch.last_words())
-        raise TrainingDied(launch.status, gone)
+        raise TrainingDied(launch.status, gone, launch.last_words())
 
 
-def _check_standstill(run: Run, earlier: list[Path], folder: Path, step: int) -> None:
+def _check_standstill(run: Run, folder: Path, step: int) -> None:
     """Give up on a run whose workers die again and again before the next checkpoint."""
     mark = "first_step"
-    starts = [int(path.read_text()) for attempt in earlier if (path := attempt / mark).is_file()]
+    marks = (attempt / mark for attempt in _earlier(run, folder))
+    starts = [int(path.read_text()) for path in marks if path.is_file()]
     if starts.count(step) >= MAX_STANDSTILL:
         p = run.run_parameters()
         raise JobError(
@@ -195,22 +194,20 @@ def _check_standstill(run: Run, earlier: list[Path], folder: Path, step: int) ->
 
 def _remove_attempts(run: Run) -> None:
     """What only another attempt would need, once there will be none."""
-    if not patiently(run._mine().exists):
-        return  # a successor is at work in its own folder
-    for folder in run.folder.glob("attempt-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    if patiently(run._mine().exists):  # otherwise a successor is at work in its own folder
+        artifacts.free_attempts(run)
 
 
-def _prepared(run: Run, record: "_Record", earlier: list[Path], folder: Path) -> Prepared:
+def _prepared(run: Run, record: "_Record", folder: Path) -> Prepared:
     """Everything that must be there before a training starts. In a thread: a download is left behind on cancelling."""
     try:
-        found = checkpoints.last_checkpoint(earlier)
-        checkpoint, step = found or (None, 0)
-        checkpoints.remove_others(earlier, checkpoint)
+        checkpoint, step = artifacts.last_checkpoint(run) or (None, 0)
+        checkpoints.remove_others(_earlier(run, folder), checkpoint)
         base = _resolved(run, record)
         patiently(lambda: _store_rows(run.dataset, folder / "rows.jsonl"))
         patiently(lambda: _forget_after(run, step))
         if checkpoint:
+            _remember(record, checkpoint / checkpoints.TOLD)
             record.log(f"Going on from the checkpoint at step {step}.")
         return Prepared(run.run_parameters(), base, checkpoint, step)
     finally:
@@ -274,6 +271,18 @@ def _forget_after(run: Run, step: int) -> None:
         if run._mine().select_for_update().exists():
             for rows in (RunMetric.objects, RunSample.objects):
                 rows.filter(run=run, step__gt=step).delete()
+
+
+def _remember(record: "_Record", told: Path) -> None:
+    """Store what led to a checkpoint and was told to a worker that died before it stored it."""
+    stored = {(kind, step) for kind, step in patiently(lambda: list(record.run.metrics.values_list("kind", "step")))}
+    sampled = set(patiently(lambda: list(record.run.samples.values_list("step", flat=True))))
+    with suppress(FileNotFoundError), told.open(encoding="utf-8") as file:
+        for event in map(json.loads, file):
+            if event["event"] == "metric" and (event["metric"]["kind"], event["metric"]["step"]) not in stored:
+                record.metric(event["metric"])
+            if event["event"] == "samples" and not {one["step"] for one in event["samples"]} <= sampled:
+                record.samples(event["samples"])
 
 
 class _Record:
@@ -387,6 +396,8 @@ def _explain_death(error: TrainingDied, run: Run) -> str:
             f"{which} was killed, most likely by the system for lack of memory, with batch size {p.batch_size} and "
             f"maximum length {p.max_length}. Try {_smaller(p)}, or a smaller base model."
         )
+    if "MemoryError" in error.last_words or "Cannot allocate memory" in error.last_words:
+        return _explain({"kind": "memory"}, run)
     if shutil.disk_usage(run.folder).free < 64 * 2**20:
         return DISK_FULL
     return f"{which} ended without a word ({error.how}). The log has what it printed last."

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from training import dataset_views, file_views, recipe_views, run_views, views
+from training import dataset_views, file_views, lineage_views, recipe_views, run_views, views
 
 app_name = "training"
 urlpatterns = [
@@ -50,4 +50,7 @@ urlpatterns = [
     path("publications/<int:pk>/cancel/", file_views.publication_cancel, name="publication-cancel"),
     path("runs/<int:pk>/cancel/", views.run_cancel, name="run-cancel"),
     path("runs/<int:pk>/delete/", views.run_delete, name="run-delete"),
+    path("pairs/<int:pk>/uses/", lineage_views.uses, name="pair-uses"),
+    path("datasets/<int:pk>/withdrawn/", lineage_views.of_dataset, name="dataset-withdrawn"),
+    path("projects/<int:pk>/training/withdrawn/", lineage_views.of_project, name="withdrawn"),
 ]

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
-from annotation import access, batches, pairs, queueing, votes
+from annotation import access, batches, pair_notes, pairs, queueing, votes
 from annotation.comparison import compare
 from annotation.filters import PairFilter, label_choices
 from annotation.forms import SettleForm
@@ -232,6 +232,7 @@ def _show(
     context = {
         "project": found.project,
         "pair": found,
+        "notes": pair_notes.notes_for(found),
         "settled": _just_settled(request, found.project),
         "rewrites": [rewrite for rewrite in rewrites if rewrite.given or rewrite.open],
         "votes_by_text": {rewrite.text: rewrite for rewrite in rewrites if rewrite.votes},

@@ -1,16 +1,21 @@
 """After the training: load what was saved as its users would, merge it if asked, and prove both by generating.
 
-Knows nothing of Django. `python -m training.engine.finishing ORDER.json` runs it in a process of its own, so that the
-training's memory is free again and a merge that runs out of memory takes nothing else with it.
+Knows nothing of Django. The check is made by the training's process when its model is gone from memory. A merge runs
+in a process of its own (`python -m training.engine.finishing <folder>`): the unquantised base model needs several
+times the memory of the training, and running out of it must take nothing else along.
 """
 
 import gc
 import json
+import math
+import os
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +23,13 @@ import torch
 import transformers
 
 from training.engine import loading
+from training.engine.line import Line, read_spec
 from training.engine.loading import TrainingError, first_line
-from training.engine.trusted import is_trusted
+from training.engine.trusted import is_trusted, trust
+from training.parameters import RunParameters
 
 NEW_TOKENS = 32
-MANTISSA = {torch.bfloat16: 2**-8, torch.float16: 2**-11}  # relative size of one rounding step
+SIXTEEN_BITS = (torch.bfloat16, torch.float16)
 TOLERANCE = 0.05  # of the largest logit; rounding each weight to 16 bit moves logits by less
 
 
@@ -46,6 +53,13 @@ class LoadCheck:
     dtype: str = ""
     error: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """For the log."""
+        if not self.ok:
+            return f"What was saved cannot be loaded: {self.error}."
+        return f"Loaded what was saved and generated from it, in {self.seconds} s."
+
 
 def is_adapter(folder: Path) -> bool:
     """Whether the folder holds a peft adapter; otherwise it is a whole model."""
@@ -61,31 +75,39 @@ def merged_dtype(base_folder: Path) -> torch.dtype:
     """The base's own number type where that has 16 bits, else bfloat16, which has float32's range."""
     config = transformers.AutoConfig.from_pretrained(base_folder, trust_remote_code=is_trusted(base_folder))
     dtype = getattr(config, "dtype", None)
-    return dtype if dtype in MANTISSA else torch.bfloat16
+    return dtype if dtype in SIXTEEN_BITS else torch.bfloat16
 
 
-def _generate(model: Any, tokenizer: Any, prompt: str) -> str:
-    text = loading.prompt_text(tokenizer, prompt)
-    encoded = tokenizer(text, return_tensors="pt", add_special_tokens=tokenizer.chat_template is None).to(model.device)
+def _encoded(model: Any, tokenizer: Any, prompt: str, max_length: int) -> Any:
+    """The prompt's tokens as generation gives them to the model: of one too long, the end."""
+    tokenizer.truncation_side = "left"
+    return tokenizer(
+        loading.prompt_text(tokenizer, prompt),
+        return_tensors="pt",
+        truncation=True,
+        max_length=max(16, max_length - NEW_TOKENS),
+        add_special_tokens=tokenizer.chat_template is None,
+    ).to(model.device)
+
+
+def _generated(model: Any, tokenizer: Any, encoded: Any) -> str:
     with torch.inference_mode():
         answer = model.generate(
             **encoded, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
         )[0]
     if not model.config.is_encoder_decoder:
         answer = answer[encoded["input_ids"].shape[1] :]
-    return tokenizer.decode(answer, skip_special_tokens=True).strip()
+    # JSON in PostgreSQL holds no null byte, which a model may well write
+    return tokenizer.decode(answer, skip_special_tokens=True).strip().replace("\x00", "\ufffd")
 
 
-def _logits(model: Any, tokenizer: Any, prompt: str) -> torch.Tensor:
-    """float32 logits (positions, vocabulary) of the prompt's tokens; of an encoder-decoder, of the first output
-    token."""
-    text = loading.prompt_text(tokenizer, prompt)
-    encoded = tokenizer(text, return_tensors="pt", add_special_tokens=tokenizer.chat_template is None).to(model.device)
+def _logits(model: Any, encoded: Any) -> torch.Tensor:
+    """float32 logits of the prompt's tokens, (positions, vocabulary); of an encoder-decoder, of its first token."""
+    more = {}
     if model.config.is_encoder_decoder:
-        start = torch.full((1, 1), model.config.decoder_start_token_id, device=model.device)
-        encoded["decoder_input_ids"] = start
+        more["decoder_input_ids"] = torch.full((1, 1), model.config.decoder_start_token_id, device=model.device)
     with torch.inference_mode():
-        return model(**encoded).logits[0].float().cpu()
+        return model(**encoded, **more).logits[0].float().cpu()
 
 
 def _free() -> None:
@@ -94,33 +116,36 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-def check(
-    folder: Path, base_folder: Path, prompt: str, *, four_bit: bool, double_quantisation: bool, compute_dtype: str
-) -> LoadCheck:
+def check(folder: Path, base_folder: Path, prompt: str, parameters: RunParameters) -> LoadCheck:
     """Load a saved adapter, or whole model, and generate from one prompt.
 
     The base is loaded as it was trained (4-bit or 16-bit), which is what fits the machine. An answer of no characters
     is an answer: a model may well learn to end at once.
     """
     started = time.monotonic()
-    dtype = loading.compute_dtype(compute_dtype)
+    p, dtype = parameters, loading.compute_dtype(parameters.compute_dtype)
+    _free()
+    if is_trusted(base_folder):
+        trust(folder)  # it holds the same code
     try:
         tokenizer = loading.load_tokenizer(folder)
         model = loading.load_trained(
-            base_folder, folder, dtype=dtype, four_bit=four_bit, double_quantisation=double_quantisation
+            base_folder, folder, dtype=dtype, four_bit=p.in_four_bits, double_quantisation=p.double_quantisation
         )
-        logits = _logits(model, tokenizer, prompt)
-        if not bool(torch.isfinite(logits).all()):
+        encoded = _encoded(model, tokenizer, prompt, p.max_length)
+        if not bool(torch.isfinite(_logits(model, encoded)).all()):
             raise TrainingError("its logits are no numbers")
-        output = _generate(model, tokenizer, prompt)
-    except (TrainingError, ValueError, OSError, KeyError, RuntimeError) as error:
+        output = _generated(model, tokenizer, encoded)
+    except Exception as error:  # whatever a library raises is what its users would see
         return LoadCheck(False, prompt, "", round(time.monotonic() - started, 2), error=first_line(error))
     finally:
         _free()
     return LoadCheck(True, prompt, output, round(time.monotonic() - started, 2), dtype=str(dtype).split(".")[-1])
 
 
-def merge(adapter: Path, base_folder: Path, target: Path, prompt: str, log: Callable[[str], None]) -> LoadCheck:
+def merge(
+    adapter: Path, base_folder: Path, target: Path, prompt: str, log: Callable[[str], None], *, max_length: int
+) -> LoadCheck:
     """Base and adapter as one model in 16 bit, in `target`: safetensors and tokenizer.
 
     The base is loaded without quantisation: in 16 bit on a GPU, in float32 on a CPU, rounded once when it is saved.
@@ -132,27 +157,34 @@ def merge(adapter: Path, base_folder: Path, target: Path, prompt: str, log: Call
     arithmetic = saved_as if torch.cuda.is_available() else torch.float32
     half = target.with_name(f".{target.name}-half")
     shutil.rmtree(half, ignore_errors=True)
+    if is_trusted(base_folder):
+        trust(adapter)
+        trust(half)
+    load = partial(loading.load_model, dtype=arithmetic, four_bit=False)
     try:
         tokenizer = loading.load_tokenizer(adapter)
         try:
-            model = loading.load_trained(base_folder, adapter, dtype=arithmetic, four_bit=False)
+            model = loading.load_adapter(load(base_folder), adapter).eval()
         except torch.OutOfMemoryError:
             log("The base model in 16 bit does not fit the GPU: merging in the processor's memory.")
             _free()
-            model = loading.load_adapter(_load_on_cpu(base_folder, saved_as), adapter).eval()
-        expected = _logits(model, tokenizer, prompt)
+            load = partial(_load_on_cpu, dtype=saved_as)
+            model = loading.load_adapter(load(base_folder), adapter).eval()
+        encoded = _encoded(model, tokenizer, prompt, max_length)
+        expected = _logits(model, encoded)
         with model.disable_adapter():
-            bare = _logits(model, tokenizer, prompt)
+            bare = _logits(model, encoded)
         merged = model.merge_and_unload(safe_merge=True).to(saved_as)
         merged.save_pretrained(half)
         tokenizer.save_pretrained(half)
         del model, merged
         _free()
         log(f"Merged with the unquantised base model, stored in {str(saved_as).split('.')[-1]}.")
-        again = loading.load_model(half, dtype=arithmetic, four_bit=False).eval()
-        found = _logits(again, tokenizer, prompt)
-        output = _generate(again, tokenizer, prompt)
-    except (TrainingError, ValueError, OSError, KeyError, RuntimeError) as error:
+        again = load(half).eval()
+        encoded = encoded.to(again.device)
+        found = _logits(again, encoded)
+        output = _generated(again, tokenizer, encoded)
+    except Exception as error:  # whatever a library raises is what its users would see
         shutil.rmtree(half, ignore_errors=True)
         return LoadCheck(False, prompt, "", round(time.monotonic() - started, 2), error=first_line(error))
     result = compared(expected, bare, found, prompt, output, time.monotonic() - started, str(saved_as).split(".")[-1])
@@ -195,65 +227,47 @@ def compared(
     difference = float((found - expected).abs().max()) / scale if scale else float("nan")
     effect = (expected - bare).flatten().double()
     size = float(effect.norm()) / (float(expected.double().norm()) or 1.0)
-    share = float(((found - bare).flatten().double() @ effect) / (effect @ effect)) if size > 1e-4 else None
+    share = float(((found - bare).flatten().double() @ effect) / (effect @ effect)) if size > 1e-4 else math.nan
     error = ""
     if not difference <= TOLERANCE:
         error = f"its logits differ from the adapter's by {difference:.3g} of the largest, more than {TOLERANCE}"
-    elif share is not None and not 0.5 <= share <= 1.5:
+    elif share < 0.5 or share > 1.5:
         error = f"it has {share:.2f} of what the adapter changes"
     return LoadCheck(
         not error,
         prompt,
         output,
         round(seconds, 2),
-        max_difference=round(difference, 6),
+        max_difference=round(difference, 6) if math.isfinite(difference) else None,
         tolerance=TOLERANCE,
-        adapter_share=None if share is None else round(share, 4),
+        adapter_share=round(share, 4) if math.isfinite(share) else None,
         dtype=dtype,
         error=error,
     )
 
 
-def finish(order: dict[str, Any], log: Callable[[str], None]) -> dict[str, Any]:
-    """Check, and merge if asked. Returns {"adapter": LoadCheck, "merged": LoadCheck or None} as plain values.
-
-    Args:
-        order: `adapter`, `base` (folders), `prompt`, `four_bit`, `double_quantisation`, `compute_dtype`, and `merged`
-        (a folder to merge into, or "").
-    """
-    adapter, base = Path(order["adapter"]), Path(order["base"])
-    checked = check(
-        adapter,
-        base,
-        order["prompt"],
-        four_bit=order["four_bit"],
-        double_quantisation=order["double_quantisation"],
-        compute_dtype=order["compute_dtype"],
-    )
-    log(f"Loaded what was saved and generated from it in {checked.seconds} s." if checked.ok else checked.error)
-    merged = None
-    if checked.ok and order["merged"]:
-        if can_merge(adapter):
-            merged = merge(adapter, base, Path(order["merged"]), order["prompt"], log)
-            log(
-                f"The merged model's logits differ by at most {merged.max_difference} of the largest."
-                if merged.ok
-                else f"No merged model: {merged.error}."
-            )
-        else:
-            log("Only low-rank adapters can be merged with their base model: there is no merged model.")
-    return {"adapter": asdict(checked), "merged": asdict(merged) if merged else None}
-
-
-def main(path: str) -> None:
-    """Carry out an order file; lines of the log to stdout, the result beside the order."""
+def main(folder: Path) -> int:
+    """Merge as `folder/spec.json` says, and tell the supervising process over the line how it went."""
+    spec = read_spec(folder)
+    line = Line(spec["address"], 0, spec["patience"])
+    if spec["remote_code"]:
+        trust(Path(spec["base_folder"]))
     transformers.utils.logging.disable_progress_bar()
-    result = finish(json.loads(Path(path).read_text()), lambda line: print(line, flush=True))  # noqa: T201
-    done = Path(path).with_suffix(".done")
-    half = done.with_suffix(".half")
-    half.write_text(json.dumps(result))
-    half.rename(done)
+    try:
+        checked = merge(
+            Path(spec["adapter"]),
+            Path(spec["base_folder"]),
+            Path(spec["merged"]),
+            spec["prompt"],
+            lambda words: line.tell("log", line=words),
+            max_length=spec["max_length"],
+        )
+    except BaseException as error:
+        line.tell("failed", message=str(error), type=type(error).__name__, traceback=traceback.format_exc())
+        return 1
+    line.tell("done", check=asdict(checked))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    os._exit(main(Path(sys.argv[1])))  # taking torch down in order takes seconds
