@@ -83,6 +83,7 @@ def _settings(system: System) -> list[tuple[str, Any]]:
     values = dict(system.settings)
     for name, words in (("weights", systems.WEIGHTS), ("engine", systems.ENGINES)):
         values[name] = words.get(values.get(name, ""))
+    values["parameters"] = ", ".join(f"{name}: {value}" for name, value in values.get("parameters", {}).items())
     return [(title, values[name]) for name, title in SETTINGS.items() if values.get(name) not in ("", None, {})]
 
 

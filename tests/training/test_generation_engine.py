@@ -5,6 +5,7 @@ import types
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 
 from training import base_models
 from training.engine import generation
@@ -15,9 +16,8 @@ TEXTS = ["They are lazy.", "هؤلاء كسالى 🙃", "x " * 300, "One.", "<b
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
-    base_models._build_scratch(folder, [*TEXTS, "Some of them rest a lot, and that is fine."])
-    return folder
+    with override_settings(ARTIFACT_ROOT=tmp_path_factory.mktemp("base")):
+        return base_models.scratch([*TEXTS, "Some of them rest a lot, and that is fine."]).folder
 
 
 @pytest.fixture(scope="module")
