@@ -61,6 +61,14 @@ bench-annotation: ## how fast annotators get through texts; ARGS="--annotators 1
 bench-scale: ## imports, exports, agreement, the queue and the overview at full size; ARGS="--report" never fails
 	@exec $(IN_VENV) -m benchmarks.scale $(ARGS)
 
+.PHONY: chaos
+chaos: ## kill the worker of a run 20 times and compare with an undisturbed run; ARGS="--kills 5 --restarts"
+	@exec $(IN_VENV) -m benchmarks.chaos $(ARGS)
+
+.PHONY: bench-training
+bench-training: ## how fast a model learns: a plain trl run against our default; ARGS="--device cuda --shape llama-2-7b"
+	@exec $(IN_VENV) -m benchmarks.training $(ARGS)
+
 .PHONY: bench-generation
 bench-generation: ## how fast outputs are generated; ARGS="--device cuda --shape llama-2-7b"
 	@exec $(IN_VENV) -m benchmarks.generation $(ARGS)

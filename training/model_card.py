@@ -4,6 +4,7 @@ for.
 Written by the worker when a run ends, with the Hugging Face Hub's header. Does not import torch.
 """
 
+import dataclasses
 import re
 from typing import Any
 
@@ -76,7 +77,11 @@ def _facts(run: Run, merged: bool) -> dict[str, Any]:
         "dataset": dataset,
         "filters": "; ".join(f"{name}: {value}" for name, value in dataset.filters.items()) or "none",
         "splits": [(name, dataset.counts.get(name, 0)) for name in ("train", "validation", "test")],
-        "recipe": [(name, value) for name, value in parameters.to_json().items() if name not in LEFT_OUT],
+        "recipe": [
+            (spec.name, getattr(parameters, spec.name))
+            for spec in dataclasses.fields(parameters)
+            if spec.name not in LEFT_OUT and parameters.method in spec.metadata.get("methods", (parameters.method,))
+        ],
         "prompt": parameters.prompt_template,
         "examples": len(parameters.examples),
         "metrics": [(label, figures[name]) for name, label in labels.items() if figures.get(name) is not None],

@@ -213,7 +213,9 @@ def _to_hub(job: Publication, folder: Path) -> dict[str, Any]:
             raise JobError(f"The upload ended without a word (status {process.returncode}).") from None
     if "refused" in answer:
         raise JobError(answer["refused"])
-    return {"message": "Uploaded", "url": answer["url"]}
+    # It becomes a link; what a server answers is not trusted to be an address.
+    url = answer["url"] if answer["url"].startswith(("https://", "http://")) else ""
+    return {"message": "Uploaded", "url": url[:700]}
 
 
 def _published_before(job: Publication) -> bool:

@@ -56,8 +56,8 @@ class TrainingFailed(Exception):
 class TrainingDied(Exception):
     """A process of the training ended without a word."""
 
-    def __init__(self, status: int | None, rank: int | None) -> None:
-        self.status, self.rank = status, rank
+    def __init__(self, status: int | None, rank: int | None, last_words: str) -> None:
+        self.status, self.rank, self.last_words = status, rank, last_words
         super().__init__(f"process {rank or 0} ended with {self.how}")
 
     @property
@@ -175,7 +175,7 @@ def _train(run: Run, record: "_Record", folder: Path, prepared: Prepared) -> dic
         if launch.status == line.SILENT:
             raise LeaseLost
         record.last_word(launch.last_words())
-        raise TrainingDied(launch.status, gone)
+        raise TrainingDied(launch.status, gone, launch.last_words())
 
 
 def _check_standstill(run: Run, folder: Path, step: int) -> None:
@@ -207,6 +207,7 @@ def _prepared(run: Run, record: "_Record", folder: Path) -> Prepared:
         patiently(lambda: _store_rows(run.dataset, folder / "rows.jsonl"))
         patiently(lambda: _forget_after(run, step))
         if checkpoint:
+            _remember(record, checkpoint / checkpoints.TOLD)
             record.log(f"Going on from the checkpoint at step {step}.")
         return Prepared(run.run_parameters(), base, checkpoint, step)
     finally:
@@ -270,6 +271,18 @@ def _forget_after(run: Run, step: int) -> None:
         if run._mine().select_for_update().exists():
             for rows in (RunMetric.objects, RunSample.objects):
                 rows.filter(run=run, step__gt=step).delete()
+
+
+def _remember(record: "_Record", told: Path) -> None:
+    """Store what led to a checkpoint and was told to a worker that died before it stored it."""
+    stored = {(kind, step) for kind, step in patiently(lambda: list(record.run.metrics.values_list("kind", "step")))}
+    sampled = set(patiently(lambda: list(record.run.samples.values_list("step", flat=True))))
+    with suppress(FileNotFoundError), told.open(encoding="utf-8") as file:
+        for event in map(json.loads, file):
+            if event["event"] == "metric" and (event["metric"]["kind"], event["metric"]["step"]) not in stored:
+                record.metric(event["metric"])
+            if event["event"] == "samples" and not {one["step"] for one in event["samples"]} <= sampled:
+                record.samples(event["samples"])
 
 
 class _Record:
@@ -383,6 +396,8 @@ def _explain_death(error: TrainingDied, run: Run) -> str:
             f"{which} was killed, most likely by the system for lack of memory, with batch size {p.batch_size} and "
             f"maximum length {p.max_length}. Try {_smaller(p)}, or a smaller base model."
         )
+    if "MemoryError" in error.last_words or "Cannot allocate memory" in error.last_words:
+        return _explain({"kind": "memory"}, run)
     if shutil.disk_usage(run.folder).free < 64 * 2**20:
         return DISK_FULL
     return f"{which} ended without a word ({error.how}). The log has what it printed last."

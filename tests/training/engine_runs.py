@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training import base_models
 from training.engine import trainer
 from training.parameters import PRESETS, RunParameters
 from training.prompts import DEFAULT_TEMPLATE
@@ -18,6 +17,8 @@ QUICK = {"max_steps": 4, "eval_steps": 2, "save_steps": 2, "lora_rank": 4, "epoc
 
 def base_for(method: str) -> Path:
     """The folder of a scratch model that the method can train."""
+    from training import base_models  # which needs Django: not for scripts that bring their base
+
     texts = [DEFAULT_TEMPLATE, *(text for pair in PAIRS for text in pair)]
     return base_models.scratch(texts, encoder_decoder=method == "seq2seq").folder
 

@@ -128,6 +128,7 @@ def test_a_card_names_a_base_of_the_hub_and_hides_a_folder_of_the_server():
     run = make_run(status=JobStatus.FINISHED)
     run.base_model, run.base_revision, run.figures = "meta-llama/Llama-2-7b-chat-hf", "f5db02d", {"train_loss": 1.5}
     text = model_card.text(run)
+    assert "`lora\\_rank`" not in text and "`lora_rank`" in text and "prefix_tokens" not in text, "what has an effect"
     assert (header(text)["base_model"], header(text)["base_model_relation"]) == (run.base_model, "adapter")
     run.base_model = "/srv/secret/models/ours"
     text = model_card.text(run)

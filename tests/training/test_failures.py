@@ -8,17 +8,19 @@ import time
 
 import psutil
 import pytest
+import torch
 from django.db import OperationalError, connection
 from safetensors import SafetensorError
 
 from annotation import jobs
 from annotation.jobs import JobStatus
 from config.processes import wait_until
-from tests.training.factories import make_run
+from tests.training.factories import RecipeFactory, make_dataset, make_run
 from training import base_models, launching, runner
 from training.engine import __main__ as engine
 from training.engine import loading
 from training.models import Run
+from training.parameters import PRESETS
 
 GPU_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB."
 
@@ -105,6 +107,77 @@ def test_a_process_that_ends_without_a_word_is_explained(monkeypatch, what, word
     assert run.status == JobStatus.FAILED
     assert words in run.error
     assert "the last words" in run.log_tail()
+
+
+def quick_run(**changes):
+    dataset = make_dataset()
+    values = PRESETS["cpu-demo"].parameters.to_json()
+    values |= {"max_steps": 4, "eval_steps": 4, "save_steps": 2, "lora_rank": 4} | changes
+    return make_run(dataset=dataset, recipe=RecipeFactory(project=dataset.project, parameters=values))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_disk_that_is_full_when_a_checkpoint_is_stored_ends_the_run_with_a_sentence(monkeypatch):
+    run = quick_run()
+    store = runner._store_rows
+
+    def fill(dataset, path):
+        store(dataset, path)
+        (path.parent / "checkpoint-2").mkdir()
+        # whose every write says that no space is left
+        (path.parent / "checkpoint-2" / "trainer_state.json").symlink_to("/dev/full")
+
+    monkeypatch.setattr(runner, "_store_rows", fill)
+    perform(run)
+    assert (run.status, run.error) == (JobStatus.FAILED, runner.DISK_FULL)
+    assert list(run.metrics.filter(kind="train").values_list("step", flat=True)) == [1, 2]
+    assert [path.name for path in run.folder.iterdir()] == ["log.txt"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_disk_that_is_full_when_the_log_is_written_ends_the_run_with_a_sentence(monkeypatch):
+    pretending(monkeypatch, "slow steps")
+    run = make_run()
+    run.folder.mkdir(parents=True)
+    run.log_file.symlink_to("/dev/full")
+    perform(run)
+    assert (run.status, run.error) == (JobStatus.FAILED, runner.DISK_FULL)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_training_that_finds_no_memory_names_the_batch_and_length_to_try(monkeypatch):
+    limit = "import resource, runpy; resource.setrlimit(resource.RLIMIT_AS, (800 << 20, 800 << 20)); "
+    code = f"{limit} runpy.run_module('training.engine', run_name='__main__')"
+    monkeypatch.setattr(launching, "command", lambda folder, processes: [sys.executable, "-c", code, str(folder)])
+    run = perform(make_run())
+    assert run.status == JobStatus.FAILED
+    assert "ran out of memory with batch size 4 and maximum length 256. Try batch size 2" in run.error, run.log_tail()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"processes": 3}, "The recipe asks for 3 processes, and the worker has no GPU and 2 processor cores: set"),
+        ({"processes": 2, "sharding": "fsdp"}, "by FSDP needs GPUs, and the worker has none: take ddp"),
+    ],
+)
+def test_what_the_worker_cannot_share_out_is_refused_before_a_model_is_loaded(monkeypatch, changes, words):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    parameters = quick_run(**changes).run_parameters()
+    with pytest.raises(loading.TrainingError, match=words):
+        engine._check_devices(parameters)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(loading.TrainingError, match="one a GPU, and the worker has 1: set processes to 1"):
+        engine._check_devices(parameters)
+
+
+def test_a_training_gets_no_secrets_and_does_not_ask_the_hub():
+    names = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY")
+    own = launching.environment(1, dict.fromkeys(names, "x") | {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1"})
+    assert not set(names) & set(own)
+    assert (own["PATH"], own["CUDA_VISIBLE_DEVICES"], own["HF_HUB_OFFLINE"]) == ("/bin", "1", "1")
 
 
 @pytest.mark.django_db(transaction=True)

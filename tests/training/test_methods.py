@@ -195,8 +195,6 @@ def test_a_prefix_does_without_gradient_checkpointing_and_says_so(tmp_path):
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from django.conf import settings
-settings.configure()
 from tests.training.engine_runs import Told, parameters_for, rows_of
 from training.engine import trainer
 told, base, folder, changes = Told(), Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])

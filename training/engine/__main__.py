@@ -13,7 +13,9 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from training.engine.checkpoints import TOLD
 from training.engine.line import Line, read_spec
 from training.engine.reports import Reports
 from training.parameters import RunParameters
@@ -47,13 +49,16 @@ def _train(folder: Path, spec: dict, line: Line, rank: int) -> None:
         for words in file:
             split, *values = json.loads(words)
             rows[split].append(trainer.Row(*values))
+    resume_from = Path(spec["resume_from"]) if spec["resume_from"] else None
+    if rank == 0 and resume_from and (resume_from / TOLD).exists():
+        shutil.copyfile(resume_from / TOLD, folder / TOLD)
     result = trainer.train(
         parameters,
         rows,
         Path(spec["base_folder"]),
         folder,
-        _reports(line),
-        Path(spec["resume_from"]) if spec["resume_from"] else None,
+        _reports(line, folder / TOLD),
+        resume_from,
     )
     if rank == 0:
         text = (rows["validation"] or rows["train"])[0].text
@@ -65,13 +70,22 @@ def _train(folder: Path, spec: dict, line: Line, rank: int) -> None:
         line.tell("bye")
 
 
-def _reports(line: Line) -> Reports:
-    """Of several processes `trainer.train` lets only the first one tell."""
+def _reports(line: Line, told: Path) -> Reports:
+    """Points and samples are kept beside the checkpoints, too: a checkpoint has everything that led to it.
+
+    Of several processes `trainer.train` lets only the first one tell.
+    """
+
+    def keep(event: str, **values: Any) -> None:
+        with told.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": event, **values}) + "\n")
+        line.tell(event, **values)
+
     return Reports(
         tick=lambda: None,  # cancelling ends the process
         step=lambda step, total, epoch, left: line.tell("step", step=step, total=total, epoch=epoch, seconds_left=left),
-        metric=lambda metric: line.tell("metric", metric=asdict(metric)),
-        samples=lambda samples: line.tell("samples", samples=[asdict(sample) for sample in samples]),
+        metric=lambda metric: keep("metric", metric=asdict(metric)),
+        samples=lambda samples: keep("samples", samples=[asdict(sample) for sample in samples]),
         log=lambda words: line.tell("log", line=words),
     )
 
@@ -102,10 +116,8 @@ def _check_devices(parameters: RunParameters) -> None:
 
 def _kind(error: BaseException, folder: Path) -> str:
     """Which of the foreseen failures this is: `training`, `gpu memory`, `memory`, `disk`; else `unexpected`."""
-    from training.engine.loading import TrainingError
-
     words = str(error).lower()
-    if isinstance(error, TrainingError):
+    if type(error).__name__ == "TrainingError":  # nothing may be imported here: there may be no memory for it
         return "training"
     if isinstance(error, MemoryError) or "can't allocate memory" in words or "cannot allocate memory" in words:
         return "memory"

@@ -30,6 +30,10 @@ def choose(parameters: RunParameters, model: transformers.PreTrainedModel, dtype
         except (ValueError, ImportError) as error:
             reports.log(f"FlashAttention does not work with this model: {str(error).splitlines()[0][:200]}")
     attention = model.config._attn_implementation
+    if wanted == "padding-free" and attention != "flash_attention_2":
+        # A row's attention would grow with the square of all its texts together, most of it masked away.
+        reports.log("padding-free batches are slow without FlashAttention: texts of like length are batched instead.")
+        return "by-length"
     if not keeps_apart(model):
         reports.log(
             f"With {attention} attention this model would let texts in one row see each other: texts of like length "

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 COMPLETE = "complete.json"  # written last: a checkpoint without it is half-written
+TOLD = "told.jsonl"  # the points and samples up to here, should the supervisor have died before it stored them
 
 
 def mark_complete(checkpoint: Path, step: int, **about: Any) -> None:
     """Say that every file of the checkpoint is on the disk, and what each holds; `about` is kept with that."""
+    if (checkpoint.parent / TOLD).exists():
+        shutil.copyfile(checkpoint.parent / TOLD, checkpoint / TOLD)
     files = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != COMPLETE:

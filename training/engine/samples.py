@@ -1,5 +1,7 @@
 """Outputs on a few fixed validation texts while a model is in training. Leaves the training as it found it."""
 
+from typing import Any
+
 import torch
 import transformers
 
@@ -14,7 +16,7 @@ NEW_TOKENS = 64
 
 
 def outputs(
-    model: torch.nn.Module,
+    model: Any,
     tokenizer: transformers.PreTrainedTokenizerBase,
     parameters: RunParameters,
     rows: list[Row],
