@@ -88,6 +88,14 @@ class Lineage:
             steps.append(Step("approved the pair", self.approved_by))
         return steps + [Step("annotated the text", annotation.annotator) for annotation in self.annotations]
 
+    @property
+    def people_by_name(self) -> dict[str, list[str]]:
+        """What each of them did."""
+        found: dict[str, list[str]] = {}
+        for step in self.people:
+            found.setdefault(str(step.user), []).append(step.what)
+        return found
+
 
 def outputs_shown_to(user) -> "QuerySet[Output]":
     """Outputs without those of systems that this person is rating blind, with what a lineage starts from."""

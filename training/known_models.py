@@ -71,7 +71,7 @@ def known(name: str, revision: str = "", *, look: bool = True) -> Known:
 
 def learn(base: Base, asked: str) -> None:
     """Keep what a worker found out about a base model, for the checks of later recipes."""
-    columns = {
+    columns: dict[str, Any] = {
         "commit": base.revision,
         "config": kept(base_models.read_config(base.name, base.folder)),
         "weights": count_weights(base.folder),

@@ -30,7 +30,7 @@ NOT_APPROVED = (PairStatus.PROPOSED, PairStatus.REJECTED)  # by name, so that th
 DECISIONS = ("pair.rejected", "pair.reopened", "pair.undone")  # by which a pair ceases to be approved
 PAGE_SIZE = 50
 MOST = 100  # datasets, prompts and products that are listed; more are counted
-RUNS_SHOWN = 5  # of each withdrawn pair in a list
+RUNS_SHOWN = 3  # of each withdrawn pair in a list
 
 # How far a split is from the weights.
 DISTANCE = Case(When(split=Split.TRAIN, then=0), When(split=Split.VALIDATION, then=1), default=2)

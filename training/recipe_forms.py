@@ -56,10 +56,10 @@ class RecipeForm(forms.Form):
         """Args: data: what was posted, to be checked. values: what to show, unchecked."""
         super().__init__(data, initial=dict(values or {}))
         chosen = str((data or values or {}).get("method"))
-        self.method = chosen if chosen in METHODS else Method.QLORA.value
+        self.chosen_method = chosen if chosen in METHODS else Method.QLORA.value
         for spec in SPECS.values():
             control = _field(spec)
-            if self.method not in spec.metadata["methods"]:
+            if self.chosen_method not in spec.metadata["methods"]:
                 control.widget = forms.HiddenInput()
             self.fields[spec.name] = control
         self.examples = (
@@ -71,7 +71,7 @@ class RecipeForm(forms.Form):
         """(heading, fields) of the method's hyperparameters, in the order of parameters.py."""
         found: dict[str, list[forms.BoundField]] = {}
         for spec in SPECS.values():
-            if self.method in spec.metadata["methods"]:
+            if self.chosen_method in spec.metadata["methods"]:
                 found.setdefault(spec.metadata["group"], []).append(self[spec.name])
         return list(found.items())
 
@@ -109,11 +109,13 @@ def _field(spec: dataclasses.Field) -> forms.Field:
 
 def published(spec: dataclasses.Field) -> list[tuple[str, str]]:
     """(preset, its value) of those whose method uses the parameter."""
-    return [
+    values = [
         (preset.name, shown(getattr(preset.parameters, spec.name)))
         for preset in PRESETS.values()
         if method_of(preset) in spec.metadata["methods"]
     ]
+    same = len({value for _, value in values}) == 1
+    return [("all presets", values[0][1])] if same and len(values) > 1 else values
 
 
 def shown(value: Any) -> str:
@@ -195,9 +197,6 @@ class NeedsForm(forms.Form):
     )
     dataset = forms.ModelChoiceField(Dataset.objects.none(), required=False, empty_label="not chosen")
 
-    def __init__(self, data: Any = None, *, project: Any, form: str = "", **kwargs: Any) -> None:
+    def __init__(self, data: Any = None, *, project: Any, **kwargs: Any) -> None:
         super().__init__(data, prefix="for", **kwargs)
-        self.fields["dataset"].queryset = Dataset.objects.filter(project=project)[:200]  # type: ignore[attr-defined]
-        for field in self.fields.values():
-            if form:
-                field.widget.attrs["form"] = form
+        self.fields["dataset"].queryset = Dataset.objects.filter(project=project)  # type: ignore[attr-defined]

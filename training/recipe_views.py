@@ -64,9 +64,8 @@ def new_recipe(request: HttpRequest, pk: int) -> HttpResponse:
         response["HX-Trigger"] = "recipeChanged"
         return response
     context |= {
-        "needs": NeedsForm(project=project, form="recipe", initial=usual(project)),
+        "needs": NeedsForm(project=project, initial=usual(project)),
         "differences": differences(),
-        "chosen": request.GET.get("preset", ""),
     }
     return render(request, "training/recipe_form.html", context, status=status)
 
@@ -78,7 +77,9 @@ def _first_values(request: HttpRequest, project: Project, context: dict[str, Any
     if source:
         context |= {"source": source, "filled": labels(source.filled)}
         return recipe_values(source)
-    return preset_values(PRESETS.get(request.GET.get("preset", ""), PRESETS["cpu-demo"]))
+    preset = PRESETS.get(request.GET.get("preset", ""), PRESETS["cpu-demo"])
+    context["preset"] = preset.key
+    return preset_values(preset)
 
 
 def _filled(request: HttpRequest, project: Project, fill: str, context: dict[str, Any]) -> tuple[RecipeForm, int]:
@@ -208,7 +209,8 @@ MEMORY_LABELS = {
 
 
 def needs_context(needs: NeedsForm, values: dict[str, Any], *, look: bool) -> dict[str, Any]:
-    chosen = needs.cleaned_data if needs.is_valid() else {}
+    needs.is_valid()  # a device or dataset that is not there counts as not chosen
+    chosen = needs.cleaned_data
     found = recipes.examine(
         method=values["method"],
         base_model=values["base_model"].strip(),

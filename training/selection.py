@@ -92,7 +92,7 @@ def _texts(values: Any, what: str) -> list[str]:
 def approved(project: Project, filters: Mapping[str, Any] | None = None) -> "QuerySet[Pair]":
     """The pairs that a dataset of this project would hold. `filters` are checked ones."""
     filters = filters or {}
-    pairs = Pair.objects.filter(project=project, status=PairStatus.APPROVED)
+    pairs: QuerySet[Any] = Pair.objects.filter(project=project, status=PairStatus.APPROVED)
     for key, levels in filters.get("labels", {}).items():
         any_of = Q()
         for level in levels:
@@ -117,7 +117,7 @@ def preferences(project: Project, filters: Mapping[str, Any] | None = None) -> "
         project=project, text=OuterRef("text"), chosen=OuterRef("rejected"), rejected=OuterRef("chosen")
     )
     holds = Pair.objects.filter(item=OuterRef("item"), status=PairStatus.APPROVED, rewrite=OuterRef("chosen"))
-    found = Preference.objects.filter(project=project).filter(~Exists(opposite))
+    found: QuerySet[Any] = Preference.objects.filter(project=project).filter(~Exists(opposite))
     found = found.filter(~Q(source=PreferenceSource.PAIRS) | Exists(holds))
     # The same preference from two sources is one row of a dataset: the first that was made.
     earlier = Preference.objects.filter(project=project, digest=OuterRef("digest"), pk__lt=OuterRef("pk"))

@@ -317,7 +317,7 @@ def test_pages_of_the_dataset_and_the_run_warn_of_withdrawn_pairs_and_lead_to_th
     html = client.get(list_url).content.decode()
     assert html.count(reverse("training:pair-uses", args=[pair.pk])) == 1
     assert "<script>alert" not in html and "&lt;script&gt;alert" in html
-    assert "rejected a pair" in html and run.name in html
+    assert "rejected it" in html and run.name in html
     with CaptureQueriesContext(connection) as queries:
         lineage.withdrawn_by_split(dataset)
     assert len(queries) == 1
@@ -345,7 +345,7 @@ def test_the_uses_of_a_withdrawn_pair_say_who_withdrew_it_and_why(client, projec
     client.force_login(trainer)
     html = client.get(reverse("training:pair-uses", args=[pair.pk])).content.decode()
     assert "<script>alert" not in html
-    assert "lea" in html and "rejected a pair" in html and "It is about somebody we know." in html
+    assert "lea" in html and "rejected it" in html and "It is about somebody we know." in html
     assert run.get_absolute_url() in html and "Trained on it" in html
 
 
