@@ -13,7 +13,7 @@ from django.db.models import F
 from annotation import endpoints, suggestion_prompts
 from annotation.endpoints import Client
 from annotation.jobs import JobError, LeaseLost, PutBack
-from annotation.suggesters import Answer, NoAnswer, Request
+from annotation.suggesters import Answer, NoAnswer, Request, Source
 from annotation.suggestions import GIVE_UP_AFTER, OVERHEAD_TOKENS, REPORT_EVERY, TURN, money_text
 from evaluation.models import FailedOutput, Generation, Output, System
 from evaluation.systems import (
@@ -52,6 +52,12 @@ def prompt_for(system: System, text: str) -> str:
     return prompts.render(system.prompt_template, text, system.examples)
 
 
+def source_of(system: System) -> Source:
+    """The endpoint with its prices; client_for has made sure that there is one."""
+    assert system.endpoint is not None
+    return endpoints.as_source(system.endpoint)
+
+
 @dataclass(frozen=True)
 class Most:
     """What one request can cost at most."""
@@ -64,7 +70,7 @@ def most_for(system: System, prompt: str) -> Most:
     """No tokenizer makes more tokens than there are bytes."""
     tokens = len(prompt.encode()) + OVERHEAD_TOKENS
     new = system.settings.get("max_new_tokens", DEFAULT_NEW_TOKENS)
-    return Most(tokens + new, endpoints.as_source(system.endpoint).cost(tokens, new))
+    return Most(tokens + new, source_of(system).cost(tokens, new))
 
 
 def charged(system: System, most: Most, answer: Answer | NoAnswer) -> tuple[int, Decimal]:
@@ -75,7 +81,7 @@ def charged(system: System, most: Most, answer: Answer | NoAnswer) -> tuple[int,
             tokens, cost = tokens + most.tokens, cost + most.cost
         else:
             tokens += answer.input_tokens + answer.output_tokens
-            cost += endpoints.as_source(system.endpoint).cost(answer.input_tokens, answer.output_tokens)
+            cost += source_of(system).cost(answer.input_tokens, answer.output_tokens)
     return tokens, cost
 
 
@@ -267,6 +273,7 @@ def ask_once(system: System, text: str, tick: Callable[[], None]) -> tuple[Answe
     Raises:
         JobError: the endpoint cannot be asked, or the budget is used up.
     """
+    client = client_for(system)
     prompt = prompt_for(system, text)
     most = most_for(system, prompt)
     budget = budget_of(system)
@@ -280,7 +287,7 @@ def ask_once(system: System, text: str, tick: Callable[[], None]) -> tuple[Answe
             again=lambda: budget.reserve(most.cost, most.tokens),
         )
     ]
-    found = list(endpoints.converse(client_for(system), lambda: waiting.pop() if waiting else None, tick))
+    found = list(endpoints.converse(client, lambda: waiting.pop() if waiting else None, tick))
     if not found:
         raise JobError("The endpoint was not asked.")
     answer = found[0][1]

@@ -138,6 +138,7 @@ def _trained(system: System) -> dict[str, Any]:
     """What the run trained, on this machine, and how it is loaded. Raises JobError where it is not to be had."""
     from training import artifacts
 
+    assert system.run is not None
     weights = system.settings.get("weights", "adapter")
     if weights == "stored":
         return {"adapter": artifacts.fetch(system.run, "merged")}

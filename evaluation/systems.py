@@ -289,7 +289,7 @@ def generate(system: System, dataset: Dataset, user, split: str = Part.TEST) -> 
 def failures_of(job: Generation, most: int = 10) -> list[dict[str, Any]]:
     """Why texts have no usable output: {"reason", "count"}, the most frequent first."""
     rows = FailedOutput.objects.filter(generation=job).order_by().values("reason").annotate(count=Count("pk"))
-    return list(rows.order_by(F("count").desc(), "reason")[:most])
+    return [dict(row) for row in rows.order_by(F("count").desc(), "reason")[:most]]
 
 
 def clean_output(text: str) -> str:

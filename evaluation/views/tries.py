@@ -20,8 +20,7 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
     """The form, and one's latest tries; POST starts one."""
     project = access.project_for(request.user, pk, *READERS)
     if request.method == "GET":
-        initial = {name: request.GET[name] for name in ("external_id",) if name in request.GET}
-        initial["systems"] = request.GET.getlist("system")
+        initial = {"external_id": request.GET.get("external_id", ""), "systems": request.GET.getlist("system")}
         return _page(request, project, TryForm(initial=initial, project=project, user=request.user))
     form = TryForm(request.POST, project=project, user=request.user)
     if form.is_valid():

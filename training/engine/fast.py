@@ -7,6 +7,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -66,7 +67,7 @@ class VLLMModel:
             prompts = self.prompts(window, first)
             first += len(window)
             started = time.monotonic()
-            answers = watched(lambda prompts=prompts: self._ask(prompts), tick)
+            answers = watched(partial(self._ask, prompts), tick)
             seconds = round((time.monotonic() - started) / len(prompts), 4)
             yield [self._made(prompt, answer, seconds) for prompt, answer in zip(prompts, answers, strict=True)]
 

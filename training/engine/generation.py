@@ -18,6 +18,8 @@ from training.prompts import DEFAULT_TEMPLATE, render
 if TYPE_CHECKING:
     import transformers
 
+    from training.engine.fast import VLLMModel
+
 logger = logging.getLogger(__name__)
 
 LEAST_ROOM = 16  # tokens of prompt below which a model is asked for longer outputs than it can write
@@ -103,7 +105,7 @@ def generate(
     yield from load(spec, tick).generate(texts, tick)
 
 
-def load(spec: GenerationSpec, tick: Callable[[], None] = lambda: None) -> "Model":
+def load(spec: GenerationSpec, tick: Callable[[], None] = lambda: None) -> "Model | VLLMModel":
     """The model, ready for any number of calls of its `generate`."""
     from training.engine.watching import watched
 
