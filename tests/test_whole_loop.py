@@ -266,7 +266,7 @@ def train(page, project: Project, photograph) -> Run:
     page.click("button.primary")
     page.wait_for_url("**/runs/*/")
     expect(page.locator("#progress progress")).to_be_visible()
-    expect(page.locator("#progress figure svg")).to_be_visible(timeout=120_000)
+    expect(page.locator("#progress figure svg").first).to_be_visible(timeout=120_000)
     photograph(page, "run-live")
     finished(page)
     expect(page.get_by_text("proves the pipeline, not the method").first).to_be_visible()
