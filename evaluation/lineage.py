@@ -176,4 +176,4 @@ def products(user, run_ids: Sequence[int]) -> Iterable[tuple[int, Product]]:
     found = System.objects.shown_to(user).filter(run__in=run_ids).order_by("-pk")[: lineage.MOST]
     for system in found:
         kind = "System" if system.kind == SystemKind.RUN else "System on its base model"
-        yield system.run_id, Product(kind, system.name, system.get_absolute_url())  # type: ignore[misc]
+        yield system.run_id, Product(kind, system.name, system.get_absolute_url())

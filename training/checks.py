@@ -350,7 +350,7 @@ def _capacity(
             )
             if p.processes > 1 and p.sharding == "ddp":
                 advice += " fsdp would share them between the processes."
-        elif not p.gradient_checkpointing:
+        elif not p.gradient_checkpointing and method != "prefix":
             advice = "Turn on gradient checkpointing."
         else:
             advice = f"Even one text of {p.max_length} tokens does not fit: lower the maximum length."
@@ -412,7 +412,7 @@ def estimate_memory(facts: ModelFacts, method: str, p: Hyperparameters, *, on_gp
     places = rows * p.max_length  # tokens in a batch
     one_layer = places * _layer_bytes(facts, method, p, wide)
     layers = facts.layers + facts.encoder_layers
-    if p.gradient_checkpointing:
+    if p.gradient_checkpointing and method != "prefix":  # which has none: a prefix stands in the cache
         parts["activations"] = int(layers * places * facts.hidden * wide + one_layer)
     else:
         parts["activations"] = int(layers * one_layer)
@@ -488,7 +488,7 @@ def estimate_time(
         # A token costs 2 operations a weight forward and 2 to pass the gradient back; 2 more for the gradients of
         # trained weights, 2 to compute the activations again, and DPO reads everything once more without an adapter.
         full = method == "seq2seq" and p.full_finetuning
-        operations = 4 + 2 * full + 2 * p.gradient_checkpointing + 2 * (method == "dpo")
+        operations = 4 + 2 * full + 2 * (p.gradient_checkpointing and method != "prefix") + 2 * (method == "dpo")
         four_bit = method == "qlora" or (method == "dpo" and p.four_bit)
         share = 1.0 if device.key == "cpu" else UTILISATION_4BIT if four_bit else UTILISATION
         waste = (

@@ -27,6 +27,7 @@ from config.processes import end, last_lines, spawn
 
 # A training reads files and talks to its supervisor. It needs no key of ours, and code of a model may run in it.
 SECRETS = re.compile(r"SECRET_KEY|DATABASE_URL|REDIS_URL|AWS_.*|HF_TOKEN|.*_API_KEY|.*PASSWORD.*")
+PREFIX = "redress-line-"  # of the folders below /tmp that hold the socket of a launch
 SECONDS_TO_END = 1.0  # between asking the processes to end and ending them
 
 
@@ -49,6 +50,16 @@ def environment(processes: int, base: Mapping[str, str] = os.environ) -> dict[st
     return own
 
 
+def _remove_dead_lines() -> None:
+    """Remove the sockets of supervisors that were killed: nobody answers there."""
+    for folder in Path("/tmp").glob(f"{PREFIX}*"):  # noqa: S108  (where ours are made)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as caller:
+            try:
+                caller.connect(str(folder / "line"))
+            except ConnectionRefusedError:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 class Launch:
     """The processes of one training, and the line to them."""
 
@@ -69,11 +80,13 @@ class Launch:
         self._rounds_at_end: int | None = None
 
     def __enter__(self) -> Self:
-        self._sockets = Path(tempfile.mkdtemp(prefix="redress-line-", dir="/tmp"))
+        _remove_dead_lines()
+        self._sockets = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))  # the path of a socket must be short
         self._listener = socket.socket(socket.AF_UNIX)
         try:
-            self._listener.bind(str(self._sockets / "line"))
+            self._listener.bind(str(self._sockets / "half"))
             self._listener.listen()
+            (self._sockets / "half").rename(self._sockets / "line")  # whoever sees it can connect
             (self.folder / "spec.json").write_text(json.dumps(self.spec | {"address": str(self._sockets / "line")}))
             self._thread = threading.Thread(target=self._hear, name="line", daemon=True)
             self._process = spawn(
@@ -175,6 +188,6 @@ class Launch:
                 state["rank"] = event["rank"]
             state["is_done"] |= event["event"] in ("done", "bye", "failed")
             self._events.put(event)
-        if not words and not state["is_done"]:
+        if not words and state["rank"] is not None and not state["is_done"]:
             self._events.put({"event": "gone", "rank": state["rank"]})
         return bool(words)

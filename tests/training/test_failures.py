@@ -2,9 +2,12 @@
 
 import errno
 import os
+import subprocess
 import sys
 import threading
 import time
+import uuid
+from pathlib import Path
 
 import psutil
 import pytest
@@ -171,6 +174,22 @@ def test_what_the_worker_cannot_share_out_is_refused_before_a_model_is_loaded(mo
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(loading.TrainingError, match="one a GPU, and the worker has 1: set processes to 1"):
         engine._check_devices(parameters)
+
+
+def test_a_supervisor_that_was_killed_leaves_no_socket_behind_and_a_living_one_keeps_its_own(tmp_path):
+    code = (
+        "import os, socket, sys; line = socket.socket(socket.AF_UNIX); os.mkdir(sys.argv[1]); "
+        "line.bind(sys.argv[1] + '/line'); line.listen(); os.kill(os.getpid(), 9)"
+    )
+    dead = Path(f"/tmp/{launching.PREFIX}{uuid.uuid4().hex[:8]}")
+    subprocess.run([sys.executable, "-c", code, str(dead)], check=False)
+    assert (dead / "line").exists()
+    sleeper = [sys.executable, "-c", "import time; time.sleep(30)"]
+    with launching.Launch(sleeper, tmp_path, {}, cwd=tmp_path) as launch:
+        assert not dead.exists()
+        launching._remove_dead_lines()
+        assert (launch._sockets / "line").exists()
+        assert launch.next(0.5) is None, "who only looked is no process of the training"
 
 
 def test_a_training_gets_no_secrets_and_does_not_ask_the_hub():
