@@ -9,7 +9,9 @@ class EvaluationConfig(AppConfig):
         from annotation.models import Role
         from annotation.templatetags.site import NAVIGATION
         from evaluation import lineage, outputs_export, ratings, studies
+        from evaluation.models import System
         from training.lineage import PRODUCTS
+        from training.runs import OUTPUTS_HIDDEN
 
         readers = frozenset({Role.LEAD, Role.TRAINER})
         NAVIGATION.append(("Systems", "evaluation:systems", readers))
@@ -17,4 +19,6 @@ class EvaluationConfig(AppConfig):
         home.SECTIONS.append(home.Section("evaluation/_home.html", studies.home_section))
         exports.register(ratings.EXPORTER)
         PRODUCTS.append(lineage.products)
+        rated = System.objects.filter(run__isnull=False)
+        OUTPUTS_HIDDEN.append(lambda user: rated.hidden_from(user).values_list("run_id", flat=True))
         exports.register(outputs_export.EXPORTER)

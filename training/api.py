@@ -253,6 +253,15 @@ class RunSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
         read_only_fields = fields
 
+    def to_representation(self, instance):
+        shown = super().to_representation(instance)
+        request = self.context["request"]
+        if not hasattr(request, "runs_hidden"):  # asked once a list
+            request.runs_hidden = runs.hidden_from(request.user)
+        if instance.pk in request.runs_hidden:
+            shown["figures"] = {name: value for name, value in shown["figures"].items() if name != "load_check"}
+        return shown
+
 
 class StartSerializer(serializers.Serializer):
     dataset = serializers.IntegerField()
@@ -286,8 +295,8 @@ class ComparedRowSerializer(serializers.Serializer):
     """One setting or result: its values in the order of the runs."""
 
     key = serializers.CharField()
-    label = serializers.CharField()
-    values = serializers.ListField(child=serializers.JSONField())  # type: ignore[assignment]
+    label = serializers.CharField()  # type: ignore[assignment]
+    values = serializers.ListField(child=serializers.JSONField())
     differs = serializers.BooleanField()
     best = serializers.IntegerField(allow_null=True, help_text="Which run has the best value, from 0.")
 
@@ -319,7 +328,7 @@ class RunViewSet(
         dataset = access.object_for(request.user, Dataset.objects.all(), values.pop("dataset"), Role.TRAINER)
         recipe = access.object_for(request.user, Recipe.objects.all(), values.pop("recipe"), Role.TRAINER)
         run = runs.start(dataset=dataset, recipe=recipe, user=request.user, **values)
-        return Response(RunSerializer(run).data, status=201)
+        return Response(RunSerializer(run, context=self.get_serializer_context()).data, status=201)
 
     def perform_destroy(self, instance):
         runs.delete(instance)
@@ -330,7 +339,7 @@ class RunViewSet(
         """Stop a waiting run at once, a running one within a step or a few seconds."""
         run = self.get_object()
         run.request_cancel()
-        return Response(RunSerializer(run).data)
+        return Response(RunSerializer(run, context=self.get_serializer_context()).data)
 
     @extend_schema(responses=RunMetricSerializer(many=True))
     @action(detail=True, filter_backends=[])
@@ -343,7 +352,9 @@ class RunViewSet(
     @action(detail=True, filter_backends=[])
     def samples(self, request, pk=None):
         """What the model made of the fixed validation texts at each evaluation."""
-        rows = self.paginate_queryset(self.get_object().samples.all())
+        found = self.get_object()
+        shown = found.samples.all() if runs.outputs_shown(request.user, found) else found.samples.none()
+        rows = self.paginate_queryset(shown)
         return self.get_paginated_response(RunSampleSerializer(rows, many=True).data)
 
     @extend_schema(parameters=[CompareQuerySerializer], responses=ComparisonSerializer)

@@ -239,8 +239,8 @@ def page_of_withdrawn(
         place = _with_decision(Pair.objects.filter(pk=int(after))).first()
         if place is not None:
             at = place.decision  # type: ignore[attr-defined]
-            pairs = pairs.filter(Q(decision__lt=at) | Q(decision=at, pk__lt=place.pk))  # type: ignore[misc]
-    rows = list(pairs.order_by("-decision", "-pk")[: size + 1])
+            pairs = pairs.filter(Q(("decision__lt", at)) | Q(("decision", at), ("pk__lt", place.pk)))
+    rows = list(pairs.order_by("-decision", "-pk")[: size + 1])  # type: ignore[misc]
     return Page(described(rows[:size], dataset), rows[size - 1].pk if len(rows) > size else None)
 
 

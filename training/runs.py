@@ -1,5 +1,8 @@
 """Runs: start, cancel, delete. The page, the API and the admin site call these."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import RestrictedError
@@ -100,3 +103,17 @@ def delete(run: Run) -> None:
         locked.delete()
     except RestrictedError as error:
         raise ValidationError(f"The run is in use by {used_by(error)}. Delete that first.") from None
+
+
+# What has people rate outputs blind says here whose: user -> ids of runs.
+OUTPUTS_HIDDEN: list[Callable[[Any], Iterable[int]]] = []
+
+
+def hidden_from(user) -> set[int]:
+    """Runs whose model's outputs this person may not see now, because they rate them blind, whatever their roles."""
+    return {pk for runs in OUTPUTS_HIDDEN for pk in runs(user)}
+
+
+def outputs_shown(user, run: Run) -> bool:
+    """Whether this person may see what the run's model writes."""
+    return run.pk not in hidden_from(user)

@@ -85,7 +85,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     found = access.object_for(request.user, RUNS.all(), pk, *READERS)
     context = {
         **progress_context(found),
-        **samples_context(found),
+        **samples_context(request.user, found),
         "project": found.project,
         "method": Method(found.parameters["method"]).label,
         "four_bit": found.parameters["method"] == Method.QLORA
@@ -103,7 +103,7 @@ def run_progress(request: HttpRequest, pk: int) -> HttpResponse:
     found = access.object_for(request.user, RUNS.all(), pk, *READERS)
     part = request.GET.get("part")
     if part == "samples":
-        samples = samples_context(found)
+        samples = samples_context(request.user, found)
         if request.GET.get("step") == str(samples["sampled_at"]):
             return HttpResponse(status=204)
         return render(request, "training/_samples.html", progress_context(found) | samples)
@@ -138,8 +138,10 @@ def progress_context(found: Run) -> dict[str, Any]:
     }
 
 
-def samples_context(found: Run) -> dict[str, Any]:
+def samples_context(user, found: Run) -> dict[str, Any]:
     """What the model made of the fixed validation texts: the newest evaluation, and those before it."""
+    if not runs.outputs_shown(user, found):
+        return {"samples": [], "sampled_at": "", "samples_hidden": True}
     texts: dict[int, dict[str, Any]] = {}
     # At most a few texts, and of many evaluations the first, the last and some between.
     steps = sorted(found.samples.order_by().values_list("step", flat=True).distinct())

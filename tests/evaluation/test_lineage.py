@@ -14,6 +14,7 @@ from tests.evaluation.factories import OutputFactory, SystemFactory, make_study
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_run
 from training import datasets, recipes
+from training.models import Run, RunSample
 
 pytestmark = pytest.mark.django_db
 
@@ -204,10 +205,19 @@ def test_outputs_that_a_person_rates_blind_have_no_lineage_for_them_and_nothing_
     for item in {one.item for one in Output.objects.filter(system=study.reference)}:
         OutputFactory(system=output.system, item=item)
     page, api = reverse("evaluation:output-lineage", args=[output.pk]), f"/api/outputs/{output.pk}/lineage/"
+    run = output.system.run
+    RunSample.objects.create(run=run, step=1, position=0, text="They lie.", rewrite="They err.", output="Seldom true.")
+    Run.objects.filter(pk=run.pk).update(figures={"load_check": {"adapter": {"ok": True, "output": "Never said."}}})
     client.force_login(people["tia"])
+    html = client.get(run.get_absolute_url()).content.decode()
+    assert "Seldom" in html and "Never said." in html
     assert [client.get(url).status_code for url in (page, api)] == [200, 200]
     study = studies.start(study)
     nowhere = reverse("evaluation:output-lineage", args=[999_999]), "/api/outputs/999999/lineage/"
+    html = client.get(run.get_absolute_url()).content.decode()
+    assert "Seldom" not in html and "Never said." not in html and "rating outputs of this model blind" in html
+    assert client.get(f"/api/runs/{run.pk}/samples/").json()["results"] == []
+    assert "load_check" not in client.get(f"/api/runs/{run.pk}/").json()["figures"]
     for url, missing in zip((page, api), nowhere, strict=True):
         hidden, absent = client.get(url), client.get(missing)
         assert (hidden.status_code, absent.status_code) == (404, 404)

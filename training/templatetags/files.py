@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from training import publishing
+from training import publishing, runs
 
 register = template.Library()
 
@@ -19,5 +19,6 @@ def run_files(context: dict[str, Any]) -> dict[str, Any]:
         "csrf_token": context.get("csrf_token"),
         "checks": [(name, checks[name]) for name in ("adapter", "merged") if checks.get(name)],
         "publications": run.publications.select_related("created_by")[:20],
+        "outputs_shown": runs.outputs_shown(context["user"], run),
         "places": publishing.places(),
     }
