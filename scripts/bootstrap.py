@@ -96,6 +96,8 @@ def make_venv(wanted, installed):
         pass
     elif subprocess.call(works, stderr=subprocess.DEVNULL) == 0:
         return
+    if VENV.is_symlink():  # what it leads to may serve another copy of the project
+        give_up(f"{VENV} is a link and does not hold what is needed: remove the link and run the same command again.")
     try:
         import ensurepip  # noqa: F401  (Debian packages it apart)
         import venv

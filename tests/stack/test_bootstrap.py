@@ -105,6 +105,16 @@ def test_an_install_that_was_killed_is_made_again_from_the_start(project):
     assert not (project / ".venv" / "install-running").exists()
 
 
+def test_an_environment_behind_a_link_is_never_cleared(project, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "precious").touch()
+    (project / ".venv").symlink_to(shared)
+    refused = bootstrap(project)
+    assert refused.returncode and "is a link" in refused.stderr
+    assert (shared / "precious").exists()
+
+
 @pytest.mark.slow
 def test_without_a_network_one_sentence_and_the_next_call_goes_on(project):
     offline = bootstrap(
