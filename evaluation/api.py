@@ -133,7 +133,7 @@ class SystemViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
         values = dict(serializer.validated_data)
         project = access.project_for(request.user, values.pop("project"), Role.TRAINER)
         if values.get("run") is not None:
-            run = systems.usable_runs(project.pk).filter(pk=values["run"]).first()
+            run = systems.usable_runs(project.pk, request.user).filter(pk=values["run"]).first()
             if run is None:
                 raise ValidationError({"run": "Choose a finished run of this project."})
             values["run"] = run

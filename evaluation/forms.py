@@ -184,9 +184,9 @@ class SystemForm(LimitsForm):
         ),
     )
 
-    def __init__(self, *args, project, **kwargs):
+    def __init__(self, *args, project, user, **kwargs):
         super().__init__(*args, **kwargs)
-        self.fields["run"].queryset = systems.usable_runs(project.pk)  # type: ignore[attr-defined]
+        self.fields["run"].queryset = systems.usable_runs(project.pk, user)  # type: ignore[attr-defined]
         self.fields["endpoint"].queryset = systems.usable_endpoints()  # type: ignore[attr-defined]
         if not systems.usable_endpoints().exists():
             for name in ("endpoint", "rate_per_minute", "budget", "budget_tokens"):

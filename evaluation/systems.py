@@ -14,7 +14,7 @@ from annotation.jobs import JobStatus
 from annotation.models import Endpoint, Project
 from annotation.suggestions import Budget
 from evaluation.models import FailedOutput, Generation, Output, Part, System, SystemKind, TryOutput
-from training import prompts
+from training import prompts, runs
 from training.models import Dataset, Run
 from training.parameters import SEED_LIMIT
 from training.recipes import keep_prompt
@@ -31,9 +31,10 @@ WEIGHTS = {
 ENGINES = {"transformers": "transformers", "vllm": "vLLM where a GPU worker has it installed, else transformers"}
 
 
-def usable_runs(project_id: int):
-    """Runs whose model can generate."""
-    return Run.objects.filter(project_id=project_id, status=JobStatus.FINISHED, has_adapter=True)
+def usable_runs(project_id: int, user):
+    """Runs whose model can generate, but for those whose outputs this person is rating blind."""
+    finished = Run.objects.filter(project_id=project_id, status=JobStatus.FINISHED, has_adapter=True)
+    return finished.exclude(pk__in=runs.hidden_from(user))
 
 
 def usable_endpoints():
@@ -91,7 +92,7 @@ def create(
         errors |= _check_endpoint(endpoint, run, base_model, weights, engine)
     elif endpoint is not None:
         errors["endpoint"] = "Only a system of the kind endpoint has one; leave this empty."
-    if run is not None and not usable_runs(project.pk).filter(pk=run.pk).exists():
+    if run is not None and not usable_runs(project.pk, user).filter(pk=run.pk).exists():
         errors["run"] = "Choose a finished run of this project."
     if run is not None and base_model:
         errors["base_model"] = "The run says which base model; leave this empty, or choose no run."

@@ -50,7 +50,7 @@ def create(request: HttpRequest, pk: int) -> HttpResponse:
     """A new system: a run's model, or a base model with a prompt."""
     project = access.project_for(request.user, pk, Role.TRAINER)
     initial = {"run": request.GET.get("run")} if request.GET.get("run", "").isdecimal() else None
-    form = SystemForm(request.POST or None, project=project, initial=initial)
+    form = SystemForm(request.POST or None, project=project, user=request.user, initial=initial)
     if form.is_valid():
         try:
             return redirect(systems.create(project, request.user, **form.cleaned_data))

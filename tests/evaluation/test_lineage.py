@@ -207,10 +207,16 @@ def test_outputs_that_a_person_rates_blind_have_no_lineage_for_them_and_nothing_
     page, api = reverse("evaluation:output-lineage", args=[output.pk]), f"/api/outputs/{output.pk}/lineage/"
     run = output.system.run
     RunSample.objects.create(run=run, step=1, position=0, text="They lie.", rewrite="They err.", output="Seldom true.")
-    Run.objects.filter(pk=run.pk).update(figures={"load_check": {"adapter": {"ok": True, "output": "Never said."}}})
+    Run.objects.filter(pk=run.pk).update(
+        status=JobStatus.FINISHED,
+        has_adapter=True,
+        figures={"load_check": {"adapter": {"ok": True, "output": "Never said."}}},
+    )
     client.force_login(people["tia"])
     html = client.get(run.get_absolute_url()).content.decode()
     assert "Seldom" in html and "Never said." in html
+    form = reverse("evaluation:system-new", args=[run.project_id])
+    assert f'<option value="{run.pk}">' in client.get(form).content.decode()
     assert [client.get(url).status_code for url in (page, api)] == [200, 200]
     study = studies.start(study)
     nowhere = reverse("evaluation:output-lineage", args=[999_999]), "/api/outputs/999999/lineage/"
@@ -218,6 +224,9 @@ def test_outputs_that_a_person_rates_blind_have_no_lineage_for_them_and_nothing_
     assert "Seldom" not in html and "Never said." not in html and "rating outputs of this model blind" in html
     assert client.get(f"/api/runs/{run.pk}/samples/").json()["results"] == []
     assert "load_check" not in client.get(f"/api/runs/{run.pk}/").json()["figures"]
+    assert f'<option value="{run.pk}">' not in client.get(form).content.decode()
+    system = {"project": run.project_id, "name": "Again", "kind": "run", "run": run.pk}
+    assert "run" in client.post("/api/systems/", system, content_type="application/json").json()
     for url, missing in zip((page, api), nowhere, strict=True):
         hidden, absent = client.get(url), client.get(missing)
         assert (hidden.status_code, absent.status_code) == (404, 404)

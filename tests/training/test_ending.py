@@ -97,7 +97,7 @@ def test_a_saved_adapter_that_cannot_be_loaded_fails_the_run_and_stays_for_a_loo
     assert run.status == JobStatus.FAILED
     assert "cannot be used: header too small" in run.error
     assert run.has_adapter and not list(run.folder.glob("attempt-*"))
-    assert not systems.usable_runs(run.project_id).exists(), "nothing generates with it"
+    assert not systems.usable_runs(run.project_id, run.created_by).exists(), "nothing generates with it"
     client.force_login(MembershipFactory(project=run.project, role=Role.TRAINER).user)
     assert client.get(reverse("training:run-adapter", args=[run.pk])).status_code == 200
     assert "The saved adapter cannot be used" in client.get(run.get_absolute_url()).content.decode()
