@@ -114,7 +114,10 @@ def is_folder(name: str) -> bool:
 
 
 def _from_folder(name: str, revision: str) -> Base:
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:
+        raise BaseModelError(f"There is no such home folder on the worker: {name}.") from None
     if not folder.is_absolute():
         raise BaseModelError(f"Give the full path of the base model's folder, not {name}.")
     if not folder.is_dir():

@@ -105,7 +105,10 @@ def _is_fresh(name: str, revision: str) -> bool:
 
 def _folder(name: str) -> Known | None:
     """A folder that this process can read; None where it cannot, since workers may well."""
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:  # ~somebody who has no home here
+        return None
     try:
         if not folder.is_absolute() or not folder.is_dir():
             return None

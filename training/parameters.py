@@ -13,11 +13,18 @@ from typing import Any, Self
 SEED_LIMIT = 2**32 - 1  # numpy's largest seed
 
 
+def encodable(messages: dict[str, str]) -> dict[str, str]:
+    """The messages, keys too, with ? for what UTF-8 cannot hold: they repeat what somebody sent."""
+    return {
+        key.encode(errors="replace").decode(): text.encode(errors="replace").decode() for key, text in messages.items()
+    }
+
+
 class ParameterErrors(ValueError):
     """What is wrong, per parameter: `messages` maps a parameter's name to one sentence."""
 
     def __init__(self, messages: dict[str, str]) -> None:
-        self.messages = messages
+        self.messages = messages = encodable(messages)
         super().__init__(" ".join(f"{name}: {message}" for name, message in messages.items()))
 
 
@@ -261,7 +268,7 @@ def _checked(spec: dataclasses.Field, value: Any) -> tuple[Any, str]:
         if spec.name == "target_modules":
             return _checked_modules(value)
         return value, ""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         return value, f"Give a number, not {_shown(value)}."
     if spec.type is int:
         if value != int(value):
@@ -276,6 +283,13 @@ def _checked(spec: dataclasses.Field, value: Any) -> tuple[Any, str]:
     if "high" in limits and value > limits["high"]:
         return value, f"Give {limits['high']} or less, not {value}."
     return value, ""
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _checked_modules(value: str) -> tuple[str, str]:

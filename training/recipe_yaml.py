@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from training.parameters import METHODS, Hyperparameters
+from training.parameters import METHODS, Hyperparameters, encodable
 from training.prompts import DEFAULT_TEMPLATE
 
 FORMAT = 2
@@ -30,7 +30,7 @@ class RecipeErrors(ValueError):
     """What is wrong, per key: `messages` maps a key to one sentence."""
 
     def __init__(self, messages: dict[str, str]) -> None:
-        self.messages = messages
+        self.messages = messages = encodable(messages)
         super().__init__(" ".join(f"{name}: {message}" for name, message in messages.items()))
 
 
@@ -100,6 +100,10 @@ def load(text: str) -> Loaded:
         raise RecipeErrors({"yaml": "This is nested too deeply for a recipe."}) from None
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeErrors({"yaml": f"This is not valid YAML: {_sentence(error)}"}) from None
+    except (LookupError, TypeError, AttributeError, OverflowError):  # PyYAML's constructors check little
+        raise RecipeErrors(
+            {"yaml": "This is not valid YAML: a value does not fit its tag, or an escape is no character."}
+        ) from None
     if not isinstance(document, dict):
         raise RecipeErrors({"yaml": "A recipe is a list of keys and values, such as `method: qlora`."})
     if "library_versions" in document and isinstance(document.get("parameters"), dict):
@@ -162,7 +166,7 @@ def _checked(
 ) -> Loaded:
     """Types here; whether the values make sense is for `recipes.create_recipe` to say."""
     method = document.get("method", "qlora")
-    if method not in METHODS or not isinstance(method, str):
+    if not isinstance(method, str) or method not in METHODS:
         errors.setdefault("method", f"Give one of {', '.join(METHODS)}, not {_shown(method)}.")
     texts = {key: document.get(key, "") for key in ("name", "base_model", "revision")}
     texts |= {f"{prefix}name" if prefix else "prompt_name": prompt_name}

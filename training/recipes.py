@@ -1,5 +1,6 @@
 """Recipes: check, make, pin to a commit. Pages, API, admin site and the start of a run call these."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,9 +92,29 @@ def check_prompt(template: str, examples: Any) -> list[list[str]]:
     except ValidationError as error:
         raise ValidationError({"prompt_template": error.messages}) from None
     try:
-        return prompts.check_examples(examples)
+        checked = prompts.check_examples(examples)
     except ValueError as error:
         raise ValidationError({"examples": str(error)}) from None
+    for number, example in enumerate(checked, start=1):
+        for part in example:
+            _check_stored("examples", part, f"Example {number}")
+    return checked
+
+
+def _check_stored(field: str, text: str, what: str) -> None:
+    """Raise ValidationError, keyed by field, where the text cannot be stored."""
+    try:
+        check_storable(text, what)
+    except ValidationError as error:
+        raise ValidationError({field: error.messages}) from None
+
+
+def _refuse_token(field: str, text: str) -> None:
+    """Raise ValidationError, keyed by field, where an access token would be stored."""
+    if holds_token(text):
+        raise ValidationError(
+            {field: "This holds an access token. Tokens belong into the worker's environment, HF_TOKEN."}
+        )
 
 
 @transaction.atomic
@@ -106,6 +127,11 @@ def keep_prompt(project: Project, user, name: str, template: str, examples: Any 
     template = normalise_text(template)  # a form posts \r\n, which a model would read as other tokens
     examples = check_prompt(template, examples)
     name = name.strip() or "Rewrite"
+    _check_stored("prompt_name", name, "The prompt's name")
+    _refuse_token("prompt_name", name)
+    _refuse_token("prompt_template", template)
+    for part in itertools.chain(*examples):
+        _refuse_token("examples", part)
     Project.objects.select_for_update().get(pk=project.pk)  # two people never get one number
     newest = PromptVersion.objects.filter(project=project, name=name).order_by("-version").first()
     if newest and newest.template == template and newest.examples == examples:
@@ -251,11 +277,8 @@ def create_recipe(
     check_method(method)
     base_model, revision = base_model.strip(), revision.strip()
     check_base(base_model, revision)
-    for field, text in (("name", name), ("prompt_template", prompt_template), ("base_model", base_model)):
-        if holds_token(text):
-            raise ValidationError(
-                {field: "This holds an access token. Tokens belong into the worker's environment, HF_TOKEN."}
-            )
+    for field, text in (("name", name), ("base_model", base_model), ("revision", revision)):
+        _refuse_token(field, text)
     check_storable(name, "The name")
     hyperparameters = check_parameters(dict(parameters))
     # Before the transaction: the hub may take its time.
@@ -288,10 +311,7 @@ def create_recipe(
 def check_base(base_model: str, revision: str) -> None:
     """Raise ValidationError unless this can name a base model."""
     for field, text in (("base_model", base_model), ("revision", revision)):
-        try:
-            check_storable(text, "This")
-        except ValidationError as error:
-            raise ValidationError({field: error.messages}) from None
+        _check_stored(field, text, "This")
     if revision and not base_model:
         raise ValidationError(
             {"revision": "A revision belongs to a base model: name the model too, or leave it empty."}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import recipe_yaml
-from training.parameters import METHODS, PRESETS, Hyperparameters, RunParameters
+from training.parameters import METHODS, PRESETS, Hyperparameters, ParameterErrors, RunParameters
 from training.prompts import DEFAULT_TEMPLATE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60)
@@ -116,3 +116,31 @@ def test_what_is_wrong_is_named(text, key, words):
     with pytest.raises(recipe_yaml.RecipeErrors) as caught:
         recipe_yaml.load(text)
     assert words in caught.value.messages[key]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (GOOD.replace("method: qlora", "method: [qlora]"), "method"),
+        (GOOD.replace("method: qlora", "method: {qlora: 1}"), "method"),
+        (GOOD.replace("name: Mine", "name: !!bool foo", 1), "yaml"),
+        (GOOD.replace("name: Mine", "name: !!timestamp foo", 1), "yaml"),
+        (GOOD.replace("name: Mine", "name: !!timestamp 2026-01-01", 1), "name"),
+        (GOOD.replace("name: Mine", "name: !!int [1]", 1), "yaml"),
+        (GOOD.replace("name: Mine", "name: !!map [a]", 1), "yaml"),
+        (GOOD.replace("name: Mine", 'name: "\\UFFFFFFFF"', 1), "yaml"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_and_not_a_crash(text, key):
+    with pytest.raises(recipe_yaml.RecipeErrors) as caught:
+        recipe_yaml.load(text)
+    assert key in caught.value.messages
+
+
+@pytest.mark.parametrize("name", ["lora_rank", "learning_rate", "max_steps"])
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_whole_number_that_no_float_holds_is_refused(name, value):
+    loaded = recipe_yaml.load(recipe_yaml.dump(**values(parameters=Hyperparameters().to_json() | {name: value})))
+    with pytest.raises(ParameterErrors) as caught:
+        Hyperparameters.from_json(loaded.parameters)
+    assert "Give a number" in caught.value.messages[name]

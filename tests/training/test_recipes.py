@@ -11,7 +11,7 @@ from annotation.models import Role
 from tests.factories import MembershipFactory, ProjectFactory
 from tests.training.factories import RecipeFactory, make_dataset, make_run
 from tests.training.test_recipe_yaml import OLD
-from training import recipe_views, recipes
+from training import base_models, recipe_views, recipes
 from training.models import BaseModelFacts, PromptVersion, Recipe, Run
 from training.parameters import PRESETS
 from training.recipe_forms import SPECS
@@ -249,6 +249,63 @@ def test_dpo_needs_preferences_before_anything_is_queued(client, trainer, projec
 def test_what_cannot_name_a_base_model_is_refused(post, changes, field, words):
     answer = post("/api/recipes/", name="x", **changes)
     assert answer.status_code == 400 and words in str(answer.json()[field])
+
+
+TOKEN = "hf_" + "abcDEF123456" * 2
+
+
+def test_a_base_model_in_the_home_of_nobody_is_no_crash(client, post, project):
+    told = post("/api/recipes/check/", base_model="~nosuchuser/model")
+    assert told.status_code == 200 and not told.json()["known"]
+    assert post("/api/recipes/", name="x", base_model="~nosuchuser/model").status_code == 201  # workers may know it
+    with pytest.raises(base_models.BaseModelError, match="~nosuchuser"):
+        base_models.locate("~nosuchuser/model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"name: Mine": 'name: "a\\0b"'}, "prompt_name", "null byte"),
+        ({"name: Mine": 'name: "\\ud800"'}, "prompt_name", "surrogate"),
+        ({"text: A": 'text: "\\ud800"'}, "examples", "Example 1 holds half of a surrogate"),
+        ({"rewrite: B": 'rewrite: "\\0"'}, "examples", "null byte"),
+        ({"name: Mine": f"name: {TOKEN}"}, "prompt_name", "access token"),
+        ({"rewrite: B": f"rewrite: {TOKEN}"}, "examples", "access token"),
+        ({"{text}": f"{{text}} {TOKEN}"}, "prompt_template", "access token"),
+        ({"parameters:": f"base_model: team/model\nrevision: {TOKEN}\nparameters:"}, "revision", "access token"),
+    ],
+)
+def test_a_prompt_that_cannot_be_stored_or_holds_a_token_is_refused(post, changes, field, words):
+    text = (
+        "format: 2\nname: Recipe\nmethod: lora\nparameters: {lora_rank: 8}\n"
+        "prompt:\n  name: Mine\n  template: 'Fix: {text}'\n  examples:\n  - text: A\n    rewrite: B\n"
+    )
+    for old, new_words in changes.items():
+        text = text.replace(old, new_words)
+    answer = post("/api/recipes/", yaml=text)
+    assert answer.status_code == 400 and words in str(answer.json()[field])
+    assert not PromptVersion.objects.exists()
+
+
+def test_an_example_of_a_system_that_cannot_be_stored_is_refused(post):
+    system = {"name": "S", "kind": "base", "base_model": "team/model", "prompt_template": "Fix: {text}"}
+    answer = post("/api/systems/", **system, examples=[["a", "\ud800"]])
+    assert answer.status_code == 400 and "surrogate" in str(answer.json()["examples"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"yaml": OLD + 'method: "\\ud800"'},
+        {"yaml": OLD + '"\\ud800": 1'},
+        {"yaml": OLD + '  "\\ud800": 1'},
+        {"yaml": OLD + '  schedule: "\\ud800"'},
+        {"name": "x", "parameters": {"schedule": "\ud800"}},
+        {"name": "x", "parameters": {"\ud800": 1}},
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_with_a_message_that_can_be_sent(post, changes):
+    assert post("/api/recipes/", **changes).status_code == 400
 
 
 def test_prompts_by_api(client, post, project):
