@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import cache
 from django.core.files.storage import storages
 from django.db import connection
 
@@ -41,11 +42,16 @@ logger = logging.getLogger(__name__)
 FILES = ".files.json"
 CHUNK = 1 << 20
 LOG_EVERY = 5.0  # seconds between two uploads of a log that grows
-PATIENCE = 600.0  # seconds that the end of a run tries to reach the bucket
+PATIENCE = 600.0  # seconds that the start and the end of a run try to reach the bucket
+AWAY_SECONDS = 30  # that the page of a run does not ask for its log again
 
 
 class Unreachable(JobError):
     """The bucket does not answer or refuses. The message is a sentence."""
+
+
+class Damaged(Unreachable):
+    """What the bucket holds is not what was put there: to ask again does not help."""
 
 
 def shared() -> bool:
@@ -129,11 +135,11 @@ class _Keys:
             for name, size in files.items():
                 target = half / name
                 if not target.resolve().is_relative_to(half.resolve()):
-                    raise Unreachable(f"The artifacts bucket names a file outside its folder: {name}.")
+                    raise Damaged(f"The artifacts bucket names a file outside its folder: {name}.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self.get(f"{folder}/{name}", target)
                 if target.stat().st_size != size:
-                    raise Unreachable(f"The artifacts bucket gave another number of bytes than {size} for {name}.")
+                    raise Damaged(f"The artifacts bucket gave another number of bytes than {size} for {name}.")
             half.mkdir(parents=True, exist_ok=True)
             (half / FILES).write_text(json.dumps({"files": files, "from": folder}))
             shutil.rmtree(path, ignore_errors=True)
@@ -397,13 +403,15 @@ def fetch(run: Run, name: str = "adapter") -> Path:
 
 
 def log_tail(run: Run) -> str:
-    """The end of the log; empty while there is none."""
+    """The end of the log; empty while there is none. A bucket that is away is not asked again for a while."""
     most = run.LOG_TAIL
     try:
         here = run.log_file.stat().st_size
     except OSError:
         here = 0
-    if shared():
+    storage: Any = storages["artifacts"] if shared() else None
+    away = f"artifacts-away-{storage.bucket_name}" if storage else ""
+    if away and not cache.get(away):
         try:
             with _bucket() as keys:
                 there = keys.size(_key(run, "log.txt")) or 0
@@ -411,6 +419,7 @@ def log_tail(run: Run) -> str:
                     return keys.read(_key(run, "log.txt"), f"bytes={max(0, there - most)}-").decode(errors="replace")
         except Unreachable as error:
             logger.warning("%s", error)
+            cache.set(away, True, AWAY_SECONDS)
     if not here:
         return ""
     with run.log_file.open("rb") as file:

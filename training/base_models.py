@@ -6,6 +6,7 @@ that revision (`RemoteCodeAllowance`).
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -41,6 +42,10 @@ class BaseModelError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(redact(message))
+
+
+class HubAway(BaseModelError):
+    """The hub did not answer, so that the model may well be had later."""
 
 
 @dataclass(frozen=True)
@@ -205,9 +210,10 @@ def _from_hub(name: str, revision: str) -> Base:
             )
         )
     except LocalEntryNotFoundError:
-        raise BaseModelError(
-            trouble
-            or f"The base model {name} is not on this machine, and the hub could not be reached: check the network of "
+        if trouble:
+            raise BaseModelError(trouble) from None
+        raise HubAway(
+            f"The base model {name} is not on this machine, and the hub could not be reached: check the network of "
             "the worker, or give the full path of a folder."
         ) from None
     except GatedRepoError:
@@ -216,7 +222,8 @@ def _from_hub(name: str, revision: str) -> Base:
             "HF_TOKEN for the worker."
         ) from None
     except Exception as error:
-        raise BaseModelError(f"Downloading the base model {name} failed: {_first_line(error)}") from error
+        kind = HubAway if _is_passing(error) else BaseModelError
+        raise kind(f"Downloading the base model {name} failed: {_first_line(error)}") from error
     found = commit or folder.name  # the cache names a snapshot's folder by its commit
     if commit and not COMMIT.fullmatch(revision):
         _remember_branch(folder, revision or "main", commit)
@@ -242,6 +249,12 @@ def _remember_branch(snapshot: Path, revision: str, commit: str) -> None:
 def hub_token() -> str | bool:
     """The worker's own token, from its environment alone; False sends none."""
     return os.environ.get("HF_TOKEN", "").strip() or False
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether a download failed for the network or the hub, and not for what it asked or this machine's disk."""
+    status = getattr(getattr(error, "response", None), "status_code", 500)
+    return status >= 500 and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,12 +9,13 @@ import json
 import logging
 import shutil
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -29,6 +30,9 @@ from training.parameters import RunParameters
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+WAIT = 2.0  # seconds between two tries to reach what is away
 REPORT_EVERY = 0.5  # seconds between two looks at the database
 MAX_STANDSTILL = 5  # attempts that start from the same step: more would die there too
 SECONDS_TO_CLOSE = 20.0  # for processes that said they are done
@@ -78,14 +82,15 @@ def execute(run: Run) -> dict[str, Any]:
     record = _Record(run)
     start = 0
     try:
-        watching.watched(lambda: _begin(run), record.tick)
+        _waiting(run, record, lambda: _begin(run))
         folder.mkdir(parents=True, exist_ok=True)
         record.log(f"Attempt {run.attempt} on {run.worker}.")
         if columns := ending.completed(run):
+            run.figures = columns["figures"]  # which name the attempt whose result stays
             _remove_attempts(run)
             return columns
         record.say("Finding the base model")
-        prepared = watching.watched(lambda: _prepared(run, record, folder), record.tick)
+        prepared = _waiting(run, record, lambda: _prepared(run, record, folder))
         start = prepared.step
         _check_standstill(run, folder, start)
         record.say("Loading the base model")
@@ -127,6 +132,30 @@ def _failed(run: Run, record: "_Record", sentence: str, error: Exception) -> Job
     record.last_word(sentence)
     _remove_attempts(run)
     return error if isinstance(error, JobError) else JobError(sentence)
+
+
+def _waiting(run: Run, record: "_Record", work: Callable[[], T]) -> T:
+    """Do what comes before a training, in a thread. A bucket that is away is waited for; so is the hub by a run that
+    has its base model, on another machine, already. Those of a run that was trained for a while cost it a turn at most.
+
+    Raises:
+        PutBack: it stays away. JobError: it stays away, and there is nothing to lose.
+    """
+    until = time.monotonic() + artifacts.PATIENCE
+    while True:
+        try:
+            return watching.watched(work, record.tick)
+        except (artifacts.Unreachable, base_models.HubAway) as error:
+            new = isinstance(error, base_models.HubAway) and not run.base_model
+            if new or isinstance(error, artifacts.Damaged):
+                raise
+            logger.warning("%s: %s", run, error)
+            if time.monotonic() > until:
+                if run.done:
+                    raise PutBack from error
+                raise
+            record.say(f"Waiting: {error}")
+        time.sleep(WAIT)
 
 
 def _begin(run: Run) -> None:

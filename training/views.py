@@ -86,6 +86,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         **progress_context(found),
         **samples_context(request.user, found),
+        "log": found.log_tail(),
         "project": found.project,
         "method": Method(found.parameters["method"]).label,
         "four_bit": found.parameters["method"] == Method.QLORA
@@ -107,11 +108,12 @@ def run_progress(request: HttpRequest, pk: int) -> HttpResponse:
         if request.GET.get("step") == str(samples["sampled_at"]):
             return HttpResponse(status=204)
         return render(request, "training/_samples.html", progress_context(found) | samples)
-    if part == "log" and request.GET.get("length") == str(len(found.log_tail())):
-        return HttpResponse(status=204)
-    template = {"log": "training/_log.html", "points": "training/_points.html"}.get(
-        part or "", "training/_progress.html"
-    )
+    if part == "log":
+        log = found.log_tail()
+        if request.GET.get("length") == str(len(log)):
+            return HttpResponse(status=204)
+        return render(request, "training/_log.html", progress_context(found) | {"log": log})
+    template = "training/_points.html" if part == "points" else "training/_progress.html"
     response = render(request, template, progress_context(found))
     if request.htmx and not part and not found.is_active:  # type: ignore[attr-defined]
         response["HX-Refresh"] = "true"
@@ -133,7 +135,6 @@ def progress_context(found: Run) -> dict[str, Any]:
         "best_validation": min(validation, key=lambda point: point.loss) if len(validation) > 1 else None,
         "memory": max((point.memory_gib for point in points if point.memory_gib is not None), default=None),
         "points": points[-60:],
-        "log": found.log_tail(),
         "took": (found.ended_at - found.started_at).total_seconds() if found.ended_at and found.started_at else None,
     }
 

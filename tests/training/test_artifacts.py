@@ -1,6 +1,7 @@
 """What runs leave behind, in the shared folder and in S3-compatible storage."""
 
 import io
+import json
 import threading
 import time
 import zipfile
@@ -8,12 +9,13 @@ import zipfile
 import pytest
 from django.urls import reverse
 
+from annotation import jobs
 from annotation.jobs import JobError, JobStatus
 from annotation.models import Role
 from tests.factories import MembershipFactory
 from tests.s3_server import Bucket, serving
 from tests.training.factories import make_dataset, make_run
-from training import artifacts, base_models, runs
+from training import artifacts, base_models, ending, runner, runs
 from training.engine import checkpoints
 from training.models import DeletedRun, Run
 
@@ -285,3 +287,97 @@ def test_checkpoints_of_runs_that_are_over_are_freed_and_those_of_running_ones_s
     artifacts.tidy()
     assert [path.name for path in over.folder.iterdir()] == ["adapter"]
     assert [path.name for path in going.folder.iterdir()] == ["attempt-1"]
+
+
+def perform(run):
+    jobs.execute(Run.objects, run.pk, runner.execute)
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_that_only_says_that_the_run_is_finished_leaves_the_result_of_the_one_before(bucket, machine):
+    run = make_run(attempt=1)
+    write_result(run)
+    artifacts.put_result(run, "adapter")
+    columns = {"figures": {"steps": 4, "attempt": 1}, "has_adapter": True, "has_merged": False}
+    (run.folder / ending.FINISHED).write_text(json.dumps(columns))
+    artifacts.put_note(run, ending.FINISHED)
+
+    machine("two")
+    perform(run)
+    assert (run.status, run.attempt, run.figures["attempt"]) == (JobStatus.FINISHED, 2, 1)
+    assert [file.name for file in artifacts.result_files(run)] == ["README.md"]
+    assert (artifacts.fetch(run) / "README.md").is_file()
+
+
+def away(*, times, error, work):
+    """`work`, but for the first times, which fail."""
+    left = [error] * times
+    calls = []
+
+    def instead(*args, **options):
+        calls.append(1)
+        if left:
+            raise left.pop()
+        return work(*args, **options)
+
+    instead.calls = calls
+    return instead
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["begin", "last_checkpoint", "locate"])
+@pytest.mark.parametrize("patience", [30, 0])
+def test_a_run_waits_for_a_bucket_or_hub_that_is_away_and_keeps_its_checkpoints(monkeypatch, machine, what, patience):
+    class ReachedTraining(Exception):
+        pass
+
+    def train(*args):
+        raise ReachedTraining
+
+    run = make_run(attempt=1, done=5, base_model="team/tiny", base_revision="a" * 40)
+    folder = write_checkpoint(run, 5)
+    place = base_models if what == "locate" else artifacts
+    error = base_models.HubAway("No hub.") if what == "locate" else artifacts.Unreachable("No bucket.")
+    base = base_models.Base("team/tiny", "a" * 40, folder)
+    monkeypatch.setattr(base_models, "locate", lambda *args: base)
+    instead = away(times=2, error=error, work=getattr(place, what))
+    monkeypatch.setattr(place, what, instead)
+    monkeypatch.setattr(runner, "WAIT", 0.01)
+    monkeypatch.setattr(artifacts, "PATIENCE", patience)
+    monkeypatch.setattr(runner, "_train", train)
+    if patience:
+        with pytest.raises(ReachedTraining):
+            perform(run)
+        assert len(instead.calls) == 3
+    else:
+        perform(run)
+        assert (run.status, run.error) == (JobStatus.QUEUED, ""), "for another turn, or another machine"
+    assert checkpoints.last_checkpoint([folder.parent]) == (folder, 5)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_run_whose_bucket_stays_away_fails_with_the_reason(monkeypatch, machine):
+    monkeypatch.setattr(artifacts, "begin", away(times=9, error=artifacts.Unreachable("No bucket."), work=None))
+    monkeypatch.setattr(artifacts, "PATIENCE", 0)
+    run = perform(make_run())
+    assert (run.status, run.error) == (JobStatus.FAILED, "No bucket.")
+
+
+def test_a_page_asks_a_bucket_that_is_away_for_the_log_once(monkeypatch, bucket, machine, run, client):
+    client.force_login(MembershipFactory(project=run.project, role=Role.TRAINER).user)
+    asked = []
+
+    def size(keys, name):
+        asked.append(name)
+        raise artifacts.Unreachable("No bucket.")
+
+    monkeypatch.setattr(artifacts._Keys, "size", size)
+    url = reverse("training:run-progress", args=[run.pk])
+    for part in ("", "?part=points"):
+        assert client.get(url + part).status_code == 200
+    assert not asked
+    for address in (url + "?part=log", url + "?part=log&length=0", run.get_absolute_url()):
+        assert client.get(address).status_code in (200, 204)
+    assert len(asked) == 1

@@ -178,6 +178,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage):
     assert checkpoints.last_checkpoint([tmp_path]) == (ten, 10)
 
 
+def test_a_checkpoint_that_an_earlier_release_marked_without_its_files_is_whole(tmp_path):
+    written(tmp_path, 10)
+    twenty = written(tmp_path, 20)
+    (twenty / checkpoints.COMPLETE).write_text('{"step": 20}')
+    assert checkpoints.last_checkpoint([tmp_path]) == (twenty, 20)
+
+
 def test_of_earlier_attempts_the_checkpoint_in_use_and_the_one_before_are_kept(tmp_path):
     first, second = tmp_path / "attempt-1", tmp_path / "attempt-2"
     ten, twenty, thirty, forty = (written(first, 10), written(first, 20), written(second, 30), written(second, 40))

@@ -63,7 +63,7 @@ def _marked(folders: Iterable[Path]) -> list[tuple[int, Path]]:
 
 def _is_whole(checkpoint: Path) -> bool:
     try:
-        files = json.loads((checkpoint / COMPLETE).read_text())["files"]
+        files = json.loads((checkpoint / COMPLETE).read_text()).get("files", {})  # earlier releases marked without
         return all(_digest(checkpoint / name) == digest for name, digest in files.items())
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return False

@@ -6,7 +6,6 @@ times the memory of the training, and running out of it must take nothing else a
 """
 
 import gc
-import json
 import math
 import os
 import shutil
@@ -64,11 +63,6 @@ class LoadCheck:
 def is_adapter(folder: Path) -> bool:
     """Whether the folder holds a peft adapter; otherwise it is a whole model."""
     return (folder / "adapter_config.json").is_file()
-
-
-def can_merge(folder: Path) -> bool:
-    """Low-rank adapters can be merged. Prefixes are no weights of the model, and a whole model is merged already."""
-    return is_adapter(folder) and json.loads((folder / "adapter_config.json").read_text())["peft_type"] == "LORA"
 
 
 def merged_dtype(base_folder: Path) -> torch.dtype:
