@@ -267,8 +267,14 @@ def _summary(job: Generation, asking: Asking) -> str:
     return said
 
 
-def ask_once(system: System, text: str, tick: Callable[[], None]) -> tuple[Answer | NoAnswer, int, Decimal]:
-    """One text's answer, with the tokens and the money it counts for.
+def ask_once(
+    system: System, text: str, tick: Callable[[], None], count: Callable[[int, Decimal], None]
+) -> Answer | NoAnswer:
+    """One text's answer.
+
+    Args:
+        count: adds tokens and money to what is spent: the most that a request can cost before it is sent, and with
+            the answer the difference from that, mostly negative. May be called from another thread.
 
     Raises:
         JobError: the endpoint cannot be asked, or the budget is used up.
@@ -279,16 +285,33 @@ def ask_once(system: System, text: str, tick: Callable[[], None]) -> tuple[Answe
     budget = budget_of(system)
     if not budget.reserve(most.cost, most.tokens):
         raise JobError("The budget of this system does not allow another output. Raise it to go on.")
+    count(most.tokens, most.cost)
+    reserved = 1
+
+    def again() -> bool:
+        nonlocal reserved
+        if not budget.reserve(most.cost, most.tokens):
+            return False
+        count(most.tokens, most.cost)
+        reserved += 1
+        return True
+
     waiting = [
         Request(
             key=None,
             prompt=prompt,
             max_tokens=system.settings.get("max_new_tokens", DEFAULT_NEW_TOKENS),
-            again=lambda: budget.reserve(most.cost, most.tokens),
+            again=again,
         )
     ]
-    found = list(endpoints.converse(client, lambda: waiting.pop() if waiting else None, tick))
-    if not found:
+    found: Answer | NoAnswer | None = None
+    try:
+        for _, found in endpoints.converse(client, lambda: waiting.pop() if waiting else None, tick):
+            tokens, cost = charged(system, most, found)
+            count(tokens - reserved * most.tokens, cost - reserved * most.cost)
+    except JobError:
+        count(-most.tokens, -most.cost)  # the server refused the last request, for a wrong key for example
+        raise
+    if found is None:
         raise JobError("The endpoint was not asked.")
-    answer = found[0][1]
-    return answer, *charged(system, most, answer)
+    return found

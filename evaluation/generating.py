@@ -105,6 +105,7 @@ def spec_for(system: System, dataset: Dataset | None) -> "GenerationSpec":
     """
     from training import base_models
     from training.engine.generation import GenerationSpec
+    from training.engine.trusted import trust
 
     base = _base(system, dataset)
     settings = system.settings
@@ -123,6 +124,8 @@ def spec_for(system: System, dataset: Dataset | None) -> "GenerationSpec":
         }
     if system.run and system.kind == SystemKind.RUN:
         values |= _trained(system)
+        if base.remote_code:
+            trust(values["adapter"])  # its tokenizer, or the whole model, is loaded from there, with the same code
     if not base.folder.is_dir():
         raise base_models.BaseModelError(f"The base model's folder {base.folder} is gone.")
     return GenerationSpec(

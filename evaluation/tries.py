@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 
 from annotation import validators
-from annotation.jobs import JobError, JobStatus
+from annotation.jobs import JobError, JobStatus, LeaseLost
 from annotation.models import Item, Project
 from annotation.suggesters import NoAnswer
 from evaluation import asking, generating, systems
@@ -49,7 +51,8 @@ def outputs_of(attempt: Try, user):
 
 @transaction.atomic
 def start(project: Project, user, *, text: str = "", item: Item | None = None, chosen: Sequence[System] = ()) -> Try:
-    """Ask systems for a text. Older tries than the last KEPT of this person are removed.
+    """Ask systems for a text. Older tries than the last KEPT of this person are removed, save those that count
+    towards a budget.
 
     Args:
         item: take its text instead of `text`.
@@ -94,7 +97,7 @@ def start(project: Project, user, *, text: str = "", item: Item | None = None, c
         )
         output.queue(tasks.ask_for_try if system.kind == SystemKind.ENDPOINT else tasks.execute_try)
     old = list(of(user, project).values_list("pk", flat=True)[KEPT : KEPT + 100])
-    Try.objects.filter(pk__in=old).exclude(outputs__cost__gt=0).delete()
+    Try.objects.filter(pk__in=old).exclude(outputs__cost__gt=0).exclude(outputs__charged_tokens__gt=0).delete()
     return attempt
 
 
@@ -124,14 +127,18 @@ def run(job: TryOutput) -> dict[str, Any]:
 
 
 def _by_endpoint(job: TryOutput) -> dict[str, Any]:
+    def count(tokens: int, cost: Decimal) -> None:
+        # Added in SQL, whoever owns the job by now: what an attempt that died may have been charged stays counted.
+        rows = TryOutput.objects.filter(pk=job.pk)
+        if not rows.update(charged_tokens=F("charged_tokens") + tokens, cost=F("cost") + cost):
+            raise LeaseLost
+
     job.report(0, 1, "Asking the endpoint")
-    answer, tokens, cost = asking.ask_once(job.system, job.attempted.text, generating.ticking(job))
-    counted = {"charged_tokens": tokens, "cost": cost}
+    answer = asking.ask_once(job.system, job.attempted.text, generating.ticking(job), count)
     text, reason = asking.read(answer)
     if reason or isinstance(answer, NoAnswer):
-        TryOutput.objects.filter(pk=job.pk, attempt=job.attempt).update(**counted)
         raise JobError(reason)
-    return counted | {
+    return {
         "text": text,
         "tokens": answer.output_tokens,
         "prompt_tokens": answer.input_tokens,

@@ -157,6 +157,16 @@ class RemoteCodeAllowanceAdmin(admin.ModelAdmin):
     list_display = ("name", "revision", "allowed_by", "allowed_at", "reason")
     search_fields = ("name", "revision")
     list_select_related = ("allowed_by",)
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": ["name", "revision", "reason"],
+                "description": "Trainings run this code without the worker's secrets. Generation runs it within the "
+                "GPU worker, where it can read all of them: the database's address, keys and tokens.",
+            },
+        )
+    ]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

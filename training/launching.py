@@ -26,7 +26,7 @@ from typing import Any, Self
 from config.processes import end, last_lines, spawn
 
 # A training reads files and talks to its supervisor. It needs no key of ours, and code of a model may run in it.
-SECRETS = re.compile(r"SECRET_KEY|DATABASE_URL|REDIS_URL|AWS_.*|HF_TOKEN|.*_API_KEY|.*PASSWORD.*")
+SECRETS = re.compile(r"SECRET_KEY|DATABASE_URL|REDIS_URL|AWS_.*|HF_TOKEN|HUGGING_FACE_.*|.*_API_KEY|.*PASSWORD.*")
 PREFIX = "redress-line-"  # of the folders below /tmp that hold the socket of a launch
 SECONDS_TO_END = 1.0  # between asking the processes to end and ending them
 

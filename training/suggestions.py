@@ -66,6 +66,7 @@ def ask(
     """As suggesters.Suggester.ask; batch by batch. The rate limit is for servers of others and does not hold here."""
     from training import artifacts, base_models  # here, so that web processes never load torch
     from training.engine import generation, loading
+    from training.engine.trusted import trust
 
     run = _usable(prompt.project_id).filter(pk=prompt.source_id).first()
     if run is None:
@@ -74,9 +75,12 @@ def ask(
     prompts = _Prompts(take)
     try:
         base = base_models.locate(run.base_model, run.base_revision)
+        adapter = artifacts.fetch(run)
+        if base.remote_code:
+            trust(adapter)  # its tokenizer, or the whole model, is loaded from there, with the same code
         spec = generation.GenerationSpec(
             base_folder=base.folder,
-            adapter=artifacts.fetch(run),
+            adapter=adapter,
             prompt_template="{text}",  # the prompts are complete
             max_length=parameters.max_length,
             max_new_tokens=prompt.max_tokens,

@@ -1,6 +1,7 @@
 """Trying systems: with a real tiny model, a real endpoint's server, a real worker, and in a browser."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -13,8 +14,8 @@ from annotation import endpoints, jobs
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from config.processes import wait_until
-from evaluation import studies, systems, tries
-from evaluation.models import Output, Try, TryOutput
+from evaluation import asking, studies, systems, tries
+from evaluation.models import Output, System, Try, TryOutput
 from tests.annotation import chat_server
 from tests.annotation.chat_server import answer, error
 from tests.evaluation.factories import SystemFactory, make_study
@@ -131,6 +132,50 @@ def test_the_last_ones_are_kept_for_the_person_alone(dataset, lead, monkeypatch,
         made[-1].get_absolute_url()
         not in client.get(reverse("evaluation:tries", args=[dataset.project_id])).content.decode()
     )
+
+
+def test_old_ones_that_count_towards_a_budget_stay(dataset, lead, server, monkeypatch):
+    monkeypatch.setattr(tries, "KEPT", 1)
+    free = EndpointFactory(base_url=server.url, input_price=0, output_price=0)
+    system = asked(dataset, server, budget=None, budget_tokens=10_000)
+    system.endpoint = free
+    system.save()
+    for number in range(3):
+        perform(tries.start(dataset.project, lead, text=f"{number}", chosen=[system]))
+    assert systems.spent(system) == (0, 450)
+
+
+def test_a_request_counts_before_it_is_sent_and_beside_what_an_attempt_that_died_left(dataset, lead, server):
+    system = asked(dataset, server)
+    attempt = tries.start(dataset.project, lead, text=TEXT, chosen=[system])
+    attempt.outputs.update(charged_tokens=1_000, cost=Decimal("0.1"))
+    system = System.objects.get(pk=system.pk)  # with its prices as the database holds them
+    most = asking.most_for(system, asking.prompt_for(system, TEXT))
+    meanwhile = []
+
+    def reply(number):
+        meanwhile.append(systems.spent(system))
+        connection.close()  # of the server's thread
+        return error(504) if number == 1 else answer("Some of them rest.")
+
+    server.default = reply
+    made = perform(attempt)["asked"]
+    assert (made.status, made.text) == (JobStatus.FINISHED, "Some of them rest."), made.error
+    before = Decimal("0.1")
+    assert meanwhile == [
+        (before + most.cost, 1_000 + most.tokens),
+        (before + 2 * most.cost, 1_000 + 2 * most.tokens),
+    ]
+    lost = before + most.cost, 1_000 + most.tokens  # a 504 may have been charged for
+    assert systems.spent(system) == (lost[0] + asking.source_of(system).cost(100, 50), lost[1] + 150)
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_request_that_was_refused_costs_nothing(dataset, lead, server, status):
+    system = asked(dataset, server)
+    server.default = error(status, "no")
+    assert perform(tries.start(dataset.project, lead, text=TEXT, chosen=[system]))["asked"].status == JobStatus.FAILED
+    assert systems.spent(system) == (0, 0)
 
 
 def test_reviewers_neither_choose_nor_see_systems_that_they_rate_blind(dataset, lead, client):

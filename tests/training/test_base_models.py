@@ -248,6 +248,7 @@ def test_administrators_alone_allow_code_and_only_for_a_whole_commit(client):
     assert client.post(url, form).status_code == 403
     admin = UserFactory(is_staff=True, is_superuser=True)
     client.force_login(admin)
+    assert b"it can read all of them" in client.get(url).content
     assert b"40 characters" in client.post(url, form | {"revision": "main"}).content
     client.post(url, form)
     made = RemoteCodeAllowance.objects.get()

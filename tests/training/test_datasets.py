@@ -1,18 +1,19 @@
 """Freezing approved pairs: determinism, splits, immutability."""
 
 import hashlib
+import importlib
 import json
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from annotation.models import Pair, PairStatus
 from tests.factories import ItemFactory, PairFactory, ProjectFactory
 from tests.training.factories import SHARES, make_dataset, make_run
-from training import dataset_files, datasets
+from training import dataset_diff, dataset_files, datasets
 from training.models import DatasetRow
 
 
@@ -210,3 +211,32 @@ def test_training_files_hold_every_row_with_its_split():
     assert rows["alpaca"][0]["output"] == rows["prompt-completion"][0]["completion"] == first.rewrite
     assert rows["chat"][0]["messages"][1] == {"role": "assistant", "content": first.rewrite}
     assert {row["split"] for row in rows["chat"]} == {"train", "validation", "test"}
+
+
+@pytest.mark.django_db
+def test_rows_from_before_there_were_keys_get_those_that_freezing_gives(monkeypatch):
+    migration = importlib.import_module("training.migrations.0008_keys_of_old_rows")
+    monkeypatch.setattr(migration, "BATCH", 3)
+    project = ProjectFactory()
+    for number, text in enumerate(["Same  TEXT", "same text", "Straße", "STRASSE", "Same text", "other", "last"]):
+        PairFactory(project=project, item=ItemFactory(project=project, text=text), rewrite=f"Kind {number}.")
+    frozen = [
+        datasets.freeze(project=project, name=f"d{seed}", user=project.created_by, shares=SHARES, seed=seed)
+        for seed in (1, 2, 3)
+    ]
+    columns = ("pk", "text_key", "copy")
+    made = list(DatasetRow.objects.order_by("pk").values_list(*columns))
+    assert {copy for _, _, copy in made} == {0, 1, 2}
+    old = DatasetRow.objects.filter(dataset__in=frozen[:2])
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # in production other transactions froze them
+        cursor.execute("ALTER TABLE training_datasetrow DISABLE TRIGGER training_datasetrow_frozen")
+        old.update(text_key="", copy=0)
+        cursor.execute("ALTER TABLE training_datasetrow ENABLE TRIGGER training_datasetrow_frozen")
+    for _ in range(2):  # once more changes nothing
+        with connection.schema_editor() as editor:
+            migration.fill(None, editor)
+        assert list(DatasetRow.objects.order_by("pk").values_list(*columns)) == made
+    assert dataset_diff.counts(*frozen[:2])["left"] == 0
+    with pytest.raises(IntegrityError, match="cannot be changed"), transaction.atomic():
+        old.update(copy=0)

@@ -193,7 +193,15 @@ def test_a_supervisor_that_was_killed_leaves_no_socket_behind_and_a_living_one_k
 
 
 def test_a_training_gets_no_secrets_and_does_not_ask_the_hub():
-    names = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY")
+    names = (
+        "SECRET_KEY",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "OPENAI_API_KEY",
+    )
     own = launching.environment(1, dict.fromkeys(names, "x") | {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1"})
     assert not set(names) & set(own)
     assert (own["PATH"], own["CUDA_VISIBLE_DEVICES"], own["HF_HUB_OFFLINE"]) == ("/bin", "1", "1")
