@@ -144,7 +144,11 @@ class Launch:
     def status(self) -> int | None:
         """Exit status of the process, of several that of the one that ended first; a signal as a negative number."""
         if self.processes > 1 and (found := re.findall(r"exitcode\s*: (-?\d+)", self.last_words(60))):
-            return int(found[-1])  # torchrun's own status says nothing; this is its root cause
+            codes = [int(code) for code in found]
+            # torchrun's own status says nothing, and its root cause is whoever it looked at first: one that was killed
+            # comes before those that only missed it.
+            killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]
+            return killed[0] if killed else codes[-1]
         return self._process.returncode
 
     def last_words(self, count: int = 30) -> str:

@@ -52,7 +52,7 @@ class HoldingSerializer(serializers.Serializer):
     split = serializers.CharField()
 
 
-class PromptSerializer(serializers.Serializer):
+class PromptUseSerializer(serializers.Serializer):
     id = serializers.IntegerField()
     name = serializers.CharField()
     version = serializers.IntegerField()
@@ -65,7 +65,7 @@ class UsesSerializer(serializers.Serializer):
     decision = DecisionSerializer(allow_null=True)
     number_of_datasets = serializers.IntegerField()
     datasets = HoldingSerializer(many=True, help_text=f"The newest {lineage.MOST} that hold it.")
-    prompts = PromptSerializer(many=True, help_text="Prompts that show its text as an example.")
+    prompts = PromptUseSerializer(many=True, help_text="Prompts that show its text as an example.")
     runs = UseSerializer(many=True, source="page.rows", help_text="Newest first, a page of them.")
     next_after = serializers.IntegerField(source="page.next_after", allow_null=True)
 
