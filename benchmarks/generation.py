@@ -53,11 +53,12 @@ def build(shape: str, base: Path, adapter: Path, texts: list[str], device: str) 
     import peft
     import torch
 
-    from training.engine import loading, scratch
+    from benchmarks import shapes
+    from training.engine import loading
     from training.prompts import DEFAULT_TEMPLATE
 
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    scratch.build(base, [DEFAULT_TEMPLATE, *texts], shape=scratch.SHAPES[shape], dtype=dtype, device=device)
+    shapes.build(base, [DEFAULT_TEMPLATE, *texts], shapes.SHAPES[shape], dtype, device)
     tokenizer = loading.load_tokenizer(base)
     chance = random.Random(SEED)
     written = json.loads((base / "generation_config.json").read_text())

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-END, PAD = "<|end|>", "<|pad|>"
+from training import random_tokenizer
 
 
 class Shape(NamedTuple):
@@ -32,8 +31,8 @@ SHAPES = {
 
 def build(folder: Path, texts: Iterable[str], shape: Shape, dtype: torch.dtype, device: str) -> None:
     """Write a Llama of the shape and its tokenizer into the folder."""
-    tokenizer = _tokenizer(texts)
-    tokenizer.save_pretrained(folder)
+    random_tokenizer.write(folder, texts)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     kept = torch.get_default_dtype()
     with torch.device(device):
         torch.manual_seed(0)
@@ -42,26 +41,6 @@ def build(folder: Path, texts: Iterable[str], shape: Shape, dtype: torch.dtype, 
             transformers.LlamaForCausalLM(_llama(tokenizer, shape)).save_pretrained(folder)
         finally:
             torch.set_default_dtype(kept)
-
-
-def _tokenizer(texts: Iterable[str]) -> transformers.PreTrainedTokenizerFast:
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=2_000,
-        special_tokens=[END, PAD],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        eos_token=END,
-        pad_token=PAD,
-        model_max_length=2_048,
-        clean_up_tokenization_spaces=False,
-    )
 
 
 def _llama(tokenizer: transformers.PreTrainedTokenizerFast, shape: Shape) -> transformers.LlamaConfig:

@@ -22,7 +22,7 @@ from typing import Any
 from django.conf import settings
 
 from annotation.redaction import redact
-from training import artifacts
+from training import artifacts, random_tokenizer
 from training.engine.trusted import trust
 
 SCRATCH = "scratch-model/"
@@ -366,39 +366,18 @@ def _build_scratch(folder: Path, texts: list[str], encoder_decoder: bool) -> Non
     """Write the model's files without torch, so that a process that only supervises a training stays small."""
     import numpy as np
     from safetensors.numpy import save_file
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    end, pad = "<|end|>", "<|pad|>"
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=2_000,
-        special_tokens=[end, pad],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    bpe.save(str(folder / "tokenizer.json"))
-    tokenizer = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": end,
-        "pad_token": pad,
-        "model_max_length": 2_048,
-        "clean_up_tokenization_spaces": False,
-    }
-    vocabulary = bpe.get_vocab_size()
+    vocabulary = random_tokenizer.write(folder, texts)
     config, weights = (_tiny_t5 if encoder_decoder else _tiny_llama)(vocabulary)
     config |= {
         "dtype": "float32",
         "vocab_size": vocabulary,
-        "eos_token_id": bpe.token_to_id(end),
-        "pad_token_id": bpe.token_to_id(pad),
+        "eos_token_id": random_tokenizer.END_ID,
+        "pad_token_id": random_tokenizer.PAD_ID,
     }
     if encoder_decoder:
         config["decoder_start_token_id"] = config["pad_token_id"]
-    for name, content in (("tokenizer_config.json", tokenizer), ("config.json", config)):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     random = np.random.default_rng(0)
     arrays = {
         name: random.normal(0.0, spread, shape).astype(np.float32) if spread else np.ones(shape, np.float32)
