@@ -35,7 +35,7 @@ JOIN LATERAL (
     JOIN evaluation_slotoutput link ON link.slot_id = slot.id
     JOIN evaluation_reviewtask task ON task.id = slot.task_id
     WHERE task.study_id = %(study)s AND task.item_id = wins.item_id
-) AS rejected ON rejected.text <> chosen.text
+) AS rejected ON rejected.output_id <> wins.output_id
 """
 
 

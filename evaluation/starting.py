@@ -21,6 +21,7 @@ from evaluation import protocol, studies
 from evaluation.design import assignment, balance, forms, sampling
 from evaluation.models import (
     CONTROLS,
+    Allocation,
     Output,
     ReviewTask,
     Slot,
@@ -152,7 +153,8 @@ def _warnings(study: Study, systems: list[System]) -> list[str]:
 
 def _lacks(system: System, count: int, ids: list[str]) -> str:
     if system.kind == SystemKind.REWRITE:
-        return f"{_count(count, 'text')} without an approved rewrite: {_some(ids, count)}. Approve them, or leave them out."
+        texts = _count(count, "text")
+        return f"{texts} without an approved rewrite: {_some(ids, count)}. Approve them, or leave them out."
     return (
         f"{system.name} lacks an output for {_count(count, 'text')}: {_some(ids, count)}. "
         "Generate or upload the outputs, or leave these texts out."
@@ -235,7 +237,10 @@ def _draw(study: Study, systems: list[System]) -> tuple[list[StudyItem], list[st
         drawn, notes = list(range(len(pool))), []
     else:
         sample = sampling.sample(
-            [stratum for _, stratum in pool], study.number_of_items, _rng(study, "items"), study.allocation
+            [stratum for _, stratum in pool],
+            study.number_of_items,
+            _rng(study, "items"),
+            "equal" if study.allocation == Allocation.EQUAL else "proportional",
         )
         drawn, notes = sample.indices, sample.notes
     items = [StudyItem(study=study, item_id=pool[place][0], stratum=pool[place][1]) for place in drawn]
@@ -330,8 +335,8 @@ def _facts(study: Study, plan: assignment.Plan, pages: list[assignment.Page], no
 
 # What the hidden systems show is written when the study starts. An output that a study has shown stays as it is.
 CONTROL_OUTPUTS = {
-    SystemKind.ORIGINAL: "SELECT item.id, item.text FROM annotation_item item WHERE item.id = ANY(%(items)s)",
-    SystemKind.REWRITE: "SELECT pair.item_id, pair.rewrite FROM annotation_pair pair WHERE pair.item_id = ANY(%(items)s)",
+    SystemKind.ORIGINAL: "SELECT id, text FROM annotation_item WHERE id = ANY(%(items)s)",
+    SystemKind.REWRITE: "SELECT item_id, rewrite FROM annotation_pair WHERE item_id = ANY(%(items)s)",
 }
 WRITE_CONTROLS = """
 INSERT INTO evaluation_output (project_id, system_id, item_id, text, created_at)

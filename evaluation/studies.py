@@ -314,8 +314,8 @@ def hash_of_answers(study: Study) -> str:
     for row in pages.values_list("token", "preferred_id", "worst_id", "tie", "unpreferred", "comment").iterator():
         digest.update(repr([str(value) for value in row]).encode())
     ratings = Rating.objects.filter(slot__task__study=study).order_by("slot_id", "criterion__key")
-    for row in ratings.values_list("slot_id", "criterion__key", "value", "cannot_judge").iterator():
-        digest.update(repr([str(value) for value in row]).encode())
+    for answer in ratings.values_list("slot_id", "criterion__key", "value", "cannot_judge").iterator():
+        digest.update(repr([str(value) for value in answer]).encode())
     return digest.hexdigest()
 
 
