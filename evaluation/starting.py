@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from annotation.models import Item, PairStatus
 from evaluation import protocol, studies
-from evaluation.design import assignment, balance, forms, sampling
+from evaluation.design import assignment, balance, sampling
 from evaluation.models import (
     CONTROLS,
     Allocation,
@@ -419,7 +419,7 @@ class _Maker:
         for first in range(0, len(pks), 500):
             rows = Output.objects.filter(system__in=self.systems, item__in=pks[first : first + 500])
             for item, system, pk, text in rows.values_list("item_id", "system_id", "pk", "text"):
-                found[item, places[system]] = (pk, forms.normalise(text, self.study.normalisation).text)
+                found[item, places[system]] = (pk, text.strip())
         return found
 
     def _check(self, rng: random.Random) -> tuple[str, list[int]]:
