@@ -177,7 +177,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='reviewtask',
             name='kind',
-            field=models.CharField(choices=[('practice', 'Practice'), ('rating', 'Rating'), ('check', 'Attention check'), ('repeat', 'Seen before')], default='rating', max_length=10),
+            field=models.CharField(choices=[('practice', 'Practice'), ('rating', 'Rating'), ('check', 'Attention check'), ('repeat', 'Seen before'), ('same', 'All outputs alike: a tie that nobody was shown')], default='rating', max_length=10),
         ),
         migrations.AddField(
             model_name='reviewtask',
