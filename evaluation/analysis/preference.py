@@ -365,7 +365,8 @@ def _fit(pairs: Ints, counts: Floats, n_systems: int, ties: bool) -> Floats:
     kept = (0, 1, 2) if ties else (0, 2)
     nuisance = np.repeat(np.eye(len(pairs))[:, None, :], len(kept), axis=1)
     design = np.concatenate([features[:, kept], nuisance], axis=2).reshape(len(pairs) * len(kept), -1)
-    with warnings.catch_warnings():
+    # A saturated model leaves no degrees of freedom for a scale, which a Poisson model does not need.
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", PerfectSeparationWarning)
         warnings.simplefilter("error", ConvergenceWarning)
         model = sm.GLM(counts[:, kept].ravel(), design, family=sm.families.Poisson())
