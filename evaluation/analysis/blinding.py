@@ -204,7 +204,7 @@ def bang_index(right: int, wrong: int, unknown: int) -> Estimate:
     index = (right - wrong) / count
     error = float(np.sqrt(((right + wrong) / count - index**2) / count))
     reach = float(stats.norm.ppf(1 - TAIL)) * error
-    return Estimate(estimate=index, low=max(-1.0, index - reach), high=min(1.0, index + reach), **sizes)
+    return Estimate(estimate=index, low=max(-1.0, index - reach), high=min(1.0, index + reach), reason="", **sizes)
 
 
 def james_index(counts: Sequence[Sequence[int]]) -> Estimate:
@@ -228,7 +228,7 @@ def james_index(counts: Sequence[Sequence[int]]) -> Estimate:
     gradient = _james_gradient(shares)
     variance = ((gradient**2 * shares).sum() - (gradient * shares).sum() ** 2) / total
     reach = float(stats.norm.ppf(1 - TAIL) * np.sqrt(max(0.0, variance)))
-    return Estimate(estimate=index, low=max(0.0, index - reach), high=min(1.0, index + reach), **sizes)
+    return Estimate(estimate=index, low=max(0.0, index - reach), high=min(1.0, index + reach), reason="", **sizes)
 
 
 def _why_no_james(table: Floats) -> str:

@@ -57,7 +57,7 @@ def _outer(scores: Floats, code: Ints, count: int) -> Floats:
     """The variance of the sum of all rows where rows of one cluster go together; shape (k, k)."""
     sums = np.stack([np.bincount(code, weights=column, minlength=count) for column in scores.T], axis=1)
     sums -= sums.mean(axis=0)
-    return sums.T @ sums * (count / (count - 1))
+    return np.asarray(sums.T @ sums * (count / (count - 1)), dtype=float)
 
 
 @dataclass(frozen=True, kw_only=True)

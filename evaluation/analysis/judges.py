@@ -66,7 +66,7 @@ def _by_text(
         return Estimate(estimate=estimate, reason="No text makes a difference: no interval.", **sizes)
     reach = float(stats.t.ppf(1 - TAIL, groups - 1)) * error
     low, high = (float(np.clip(back(to(estimate) + side), *ends)) for side in (-reach, reach))
-    return Estimate(estimate=estimate, low=low, high=high, **sizes)
+    return Estimate(estimate=estimate, low=low, high=high, reason="", **sizes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -249,7 +249,7 @@ def simulate(plan: Plan, *, rng: np.random.Generator, simulations: int = SIMULAT
     block = max(1, BLOCK // (3 * who.size))
     for start in range(0, simulations, block):
         studies = min(block, simulations - start)
-        values = draw(plan, (0.0, shift, 0.0), who, rng, studies).astype(np.float32)
+        values = draw(plan, (0.0, shift, 0.0), who, rng, studies).astype(np.float64)
         different, equal = (values[:, :, system] - values[:, :, 0] for system in (1, 2))
         _, low, high = difference_intervals(different, who, plan.reviewers)
         p = signed_rank(different.mean(axis=2))
@@ -380,8 +380,8 @@ def from_pilot(ratings: Ratings, *, reference: int = 0) -> Pilot:
         notes.append(f"Only {len(own)} ratings of the reference: its distribution is rough.")
 
     weights = _hermite(ratings)
-    usable = np.isfinite(weights).all(axis=1)
-    kept = ratings.where(usable[ratings.system])
+    usable = np.asarray(np.isfinite(weights).all(axis=1))
+    kept = ratings.where(np.take(usable, ratings.system))
     sums = np.bincount(kept.system, weights=kept.value, minlength=ratings.n_systems)
     numbers = np.bincount(kept.system, minlength=ratings.n_systems)
     residual = kept.value - (sums / np.maximum(numbers, 1))[kept.system]
@@ -399,8 +399,7 @@ def from_pilot(ratings: Ratings, *, reference: int = 0) -> Pilot:
         )
     }
     share = numbers / max(1, numbers.sum())
-    with np.errstate(invalid="ignore"):
-        usual = np.where(usable[:, None], weights, 0)
+    usual = np.nan_to_num(weights)
     same = share @ usual**2
     apart = (share @ usual) ** 2
 

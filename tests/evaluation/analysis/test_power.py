@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.analysis import clustering, power
+from evaluation.analysis import clustering, means, power, ranks
 from evaluation.analysis.clustering import Clusters
 from evaluation.analysis.power import Plan
 from evaluation.analysis.ratings import Ratings
@@ -190,3 +190,21 @@ def test_what_a_pilot_cannot_tell_is_said():
     assert "probabilities" not in constant.parameters and "all the same" in constant.notes[0]
     nothing = power.from_pilot(as_ratings(np.ones((0, 2, 1), int), who[:0], reviewers=1, levels=5))
     assert "no ratings" in nothing.notes[0]
+
+
+def test_simulated_studies_are_judged_as_the_report_judges_real_ones():
+    """The fast interval is means.difference's up to that one's bootstrap noise, the p-value is ranks.wilcoxon's."""
+    plan = Plan(items=60, reviewers=6, ratings_per_output=3)
+    who = power.who_rates(60, 6, 3)
+    values = power.draw(plan, (0.0, 0.4), who, rng(), 3)
+    differences = (values[:, :, 1] - values[:, :, 0]).astype(float)
+    _, low, high = power.difference_intervals(differences, who, 6)
+    p = power.signed_rank(differences.mean(axis=2))
+    for study in range(3):
+        ratings = as_ratings(values[study], who, reviewers=6, levels=5)
+        found = means.difference(ratings, 1, 0, rng=rng())
+        width = high[study] - low[study]
+        assert (found.difference.low, found.difference.high) == pytest.approx(
+            (low[study], high[study]), abs=0.08 * width
+        )
+        assert ranks.wilcoxon(ratings, 1, 0).p == pytest.approx(p[study], rel=1e-6)
