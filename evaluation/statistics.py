@@ -10,14 +10,17 @@ that stands for "no data", and none draws from a global random generator.
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import krippendorff
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
+
+from evaluation.analysis.ranks import holm
+from evaluation.analysis.ratings import versions
+from evaluation.analysis.shares import share
+
+__all__ = ["agreement", "compare", "holm", "mean_rating", "share", "versions"]
 
 CONFIDENCE = 0.95
 DRAWS = 9_999
@@ -55,18 +58,6 @@ class Comparison:
     p: float | None
     n_different: int
     test_reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """How often something was chosen: a proportion in [0, 1] with its 95 % interval."""
-
-    count: int
-    n: int
-    estimate: float | None
-    low: float | None = None
-    high: float | None = None
-    reason: str = ""
 
 
 def _as_ratings(values: ArrayLike, ndim: int, name: str) -> Floats:
@@ -265,52 +256,3 @@ def compare(system: ArrayLike, reference: ArrayLike, *, rng: np.random.Generator
             n_different=n_different,
         )
     return Comparison(difference=difference, statistic=None, p=None, n_different=n_different, test_reason=test_reason)
-
-
-def holm(p_values: list[float | None]) -> list[float | None]:
-    """Adjusted p-values by Holm's step-down method, which bounds the chance of any false finding among all
-    tests.
-
-    Args:
-        p_values: unadjusted, each in [0, 1]; None where no test could be made. Those do not count as tests.
-    Returns:
-        Adjusted p-values in [0, 1], in the same order, None where None was given.
-    Raises:
-        ValueError: a value is outside [0, 1].
-    Source: Holm, Scandinavian Journal of Statistics 6 (1979), by statsmodels.stats.multitest.multipletests.
-    """
-    made = [value for value in p_values if value is not None]
-    if any(not 0 <= value <= 1 for value in made):
-        raise ValueError("p-values must be between 0 and 1")
-    if not made:
-        return list(p_values)
-    adjusted = iter(multipletests(made, method="holm")[1])
-    return [None if value is None else float(next(adjusted)) for value in p_values]
-
-
-def share(count: int, n: int) -> Share:
-    """A proportion with its 95 % Wilson score interval.
-
-    Args:
-        count: how often it was chosen. n: out of how many choices.
-    Returns:
-        Share in [0, 1]. The interval takes the choices as independent; choices about one text by several
-        reviewers are not quite, so it is somewhat too narrow.
-    Raises:
-        ValueError: count is not within 0..n.
-    Source: Wilson, JASA 22 (1927), by statsmodels.stats.proportion.proportion_confint.
-    """
-    if not 0 <= count <= n:
-        raise ValueError(f"count must be between 0 and n, got {count} of {n}")
-    if n == 0:
-        return Share(count=0, n=0, estimate=None, reason="No choices.")
-    low, high = proportion_confint(count, n, alpha=1 - CONFIDENCE, method="wilson")
-    return Share(count=count, n=n, estimate=count / n, low=max(0.0, float(low)), high=min(1.0, float(high)))
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that compute these figures, for the methods paragraph."""
-    from importlib.metadata import version
-
-    names: tuple[Any, ...] = ("numpy", "scipy", "statsmodels", "krippendorff")
-    return {name: version(name) for name in names}

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 CONFIDENCE = 0.95  # of every interval
 TAIL = (1 - CONFIDENCE) / 2
 NO_RATINGS = "No ratings."
+ALL_THE_SAME = "Every rating is {:g}: no interval."
 ONE_ITEM = "One text only: no interval over texts."
 ONE_REVIEWER = "One reviewer only: the interval says nothing about other reviewers."
 
@@ -131,6 +132,23 @@ class Estimate:
     n_reviewers: int
     n_ratings: int
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A system against the reference: system minus reference, in levels unless said otherwise.
+
+    se, df: standard error and degrees of freedom of Student's t, from which the interval and `p` come; p is two-sided,
+    against no difference, and not adjusted. None where the difference has none. how: what was compared, in words.
+    """
+
+    system: int
+    reference: int
+    difference: Estimate
+    se: float | None = None
+    df: float | None = None
+    p: float | None = None
+    how: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

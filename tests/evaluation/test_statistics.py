@@ -195,34 +195,3 @@ def test_thirds_that_cancel_count_as_zero():
     system = [[1.1, 2.2, 3.3], [5, 5, 5]]
     reference = [[2.2, 3.3, 1.1], [4, 4, 4]]
     assert statistics.compare(system, reference, rng=rng()).n_different == 1
-
-
-def test_holm_worked_by_hand():
-    # 0.01 x 3 = 0.03; 0.03 x 2 = 0.06; 0.04 x 1, but not below the one before: 0.06.
-    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-
-
-def test_holm_does_not_count_tests_that_could_not_be_made():
-    adjusted = statistics.holm([0.01, None, 0.04])
-    assert adjusted[1] is None
-    assert [adjusted[0], adjusted[2]] == pytest.approx([0.02, 0.04])
-    assert statistics.holm([None]) == [None]
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        statistics.holm([1.2])
-
-
-# Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3 (score without continuity correction).
-@pytest.mark.parametrize(
-    ("count", "n", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_interval_is_newcombes(count, n, low, high):
-    result = statistics.share(count, n)
-    assert result.estimate == pytest.approx(count / n)
-    assert (result.low, result.high) == pytest.approx((low, high), abs=0.00005)
-
-
-def test_a_share_of_nothing_says_so():
-    result = statistics.share(0, 0)
-    assert result.estimate is None
-    assert result.reason == "No choices."
