@@ -6,17 +6,23 @@ An administrator who rates a study blind sees neither its systems nor what leads
 from django.contrib import admin
 
 from evaluation.models import (
+    Amendment,
     Criterion,
     FailedOutput,
     Generation,
+    Guess,
     Output,
     OutputImport,
+    PowerAnalysis,
+    Protocol,
     Rating,
     RejectedOutput,
     Report,
     ReviewTask,
     Slot,
+    SlotOutput,
     Study,
+    StudyItem,
     StudyMembership,
     StudyStatus,
     System,
@@ -35,14 +41,17 @@ class Blinded(admin.ModelAdmin):
 
 
 class BlindedByStudy(admin.ModelAdmin):
-    """Rows of studies that the administrator is rating are left out. `study_path` leads to the study."""
+    """Rows of running studies are left out: before a study is closed nobody sees who rated what of which system.
+
+    `study_path` leads to the study.
+    """
 
     study_path = ""
     show_full_result_count = False
 
     def get_queryset(self, request):
-        rating = Study.objects.filter(status=StudyStatus.RUNNING, reviewers__user=request.user)
-        return super().get_queryset(request).exclude(**{f"{self.study_path}__in": rating.values("pk")})
+        running = Study.objects.filter(status=StudyStatus.RUNNING)
+        return super().get_queryset(request).exclude(**{f"{self.study_path}__in": running.values("pk")})
 
 
 class ReadOnly:
@@ -140,8 +149,8 @@ class ReviewerInline(admin.TabularInline):
 
 
 @admin.register(Study)
-class StudyAdmin(BlindedByStudy):
-    study_path = "pk"
+class StudyAdmin(admin.ModelAdmin):
+    show_full_result_count = False
     list_display = ["name", "project", "status", "created_by", "started_at", "closed_at"]
     list_filter = ["status", "started_at", "closed_at"]
     search_fields = ["name", "project__name"]
@@ -157,6 +166,10 @@ class StudyAdmin(BlindedByStudy):
         "closed_by",
     ]
     inlines = [CriterionInline, ReviewerInline]
+
+    def get_queryset(self, request):
+        blind = Study.objects.rated_blind_by(request.user)
+        return super().get_queryset(request).exclude(pk__in=blind.values("pk"))
 
     def has_add_permission(self, request):
         return False
@@ -179,7 +192,7 @@ class StudyMembershipAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Criterion)
 class CriterionAdmin(admin.ModelAdmin):
-    list_display = ["name", "study", "question", "low", "high", "position"]
+    list_display = ["name", "study", "question", "anchors", "hypothesis", "margin", "position"]
     list_filter = ["key"]
     search_fields = ["name", "question", "study__name"]
     list_select_related = ["study"]
@@ -198,8 +211,8 @@ class CriterionAdmin(admin.ModelAdmin):
 @admin.register(ReviewTask)
 class ReviewTaskAdmin(ReadOnly, BlindedByStudy):
     study_path = "study"
-    list_display = ["id", "study", "reviewer", "position", "done_at", "tie", "active_seconds"]
-    list_filter = ["study__status", "done_at", "tie"]
+    list_display = ["id", "study", "reviewer", "kind", "position", "done_at", "tie", "active_seconds"]
+    list_filter = ["study__status", "kind", "done_at", "tie"]
     search_fields = ["reviewer__username", "study__name", "item__external_id"]
     list_select_related = ["study", "reviewer"]
 
@@ -207,10 +220,10 @@ class ReviewTaskAdmin(ReadOnly, BlindedByStudy):
 @admin.register(Slot)
 class SlotAdmin(ReadOnly, BlindedByStudy):
     study_path = "task__study"
-    list_display = ["id", "task", "position", "output"]
+    list_display = ["id", "task", "position"]
     list_filter = ["position"]
     search_fields = ["id", "text", "task__study__name"]
-    list_select_related = ["task__reviewer", "output__system", "output__item"]
+    list_select_related = ["task__reviewer"]
 
 
 @admin.register(Rating)
@@ -223,6 +236,79 @@ class RatingAdmin(ReadOnly, BlindedByStudy):
 
     def has_delete_permission(self, request, obj=None):
         return False
+
+
+@admin.register(SlotOutput)
+class SlotOutputAdmin(ReadOnly, BlindedByStudy):
+    study_path = "slot__task__study"
+    list_display = ["slot", "output"]
+    list_filter = ["output__system__kind"]
+    search_fields = ["slot__id", "slot__task__study__name", "output__system__name"]
+    list_select_related = ["slot", "output__system", "output__item"]
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(Guess)
+class GuessAdmin(ReadOnly, BlindedByStudy):
+    study_path = "slot__task__study"
+    list_display = ["slot", "value", "created_at"]
+    list_filter = ["value"]
+    search_fields = ["slot__task__reviewer__username", "slot__task__study__name"]
+    list_select_related = ["slot"]
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(StudyItem)
+class StudyItemAdmin(ReadOnly, BlindedByStudy):
+    study_path = "study"
+    list_display = ["study", "item", "stratum", "spare"]
+    list_filter = ["spare", "stratum"]
+    search_fields = ["study__name", "item__external_id"]
+    list_select_related = ["study", "item"]
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+class Kept(ReadOnly, admin.ModelAdmin):
+    """Records of what was planned and when; nobody changes or deletes one by itself."""
+
+    show_full_result_count = False
+
+    def get_queryset(self, request):
+        blind = Study.objects.rated_blind_by(request.user)
+        return super().get_queryset(request).exclude(study__in=blind.values("pk"))
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(Protocol)
+class ProtocolAdmin(Kept):
+    list_display = ["study", "sha256", "created_by", "created_at"]
+    list_filter = ["created_at"]
+    search_fields = ["study__name", "sha256"]
+    list_select_related = ["study", "created_by"]
+
+
+@admin.register(Amendment)
+class AmendmentAdmin(Kept):
+    list_display = ["study", "number", "reason", "blind", "created_by", "created_at"]
+    list_filter = ["blind", "created_at"]
+    search_fields = ["study__name", "reason"]
+    list_select_related = ["study", "created_by"]
+
+
+@admin.register(PowerAnalysis)
+class PowerAnalysisAdmin(Kept):
+    list_display = ["study", "status", "created_by", "created_at", "ended_at"]
+    list_filter = ["status", "created_at"]
+    search_fields = ["study__name"]
+    list_select_related = ["study", "created_by"]
 
 
 @admin.register(Report)

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from annotation import access
 from annotation.access import ScopedAPI
 from annotation.models import Item, Role
-from evaluation import lineage, output_imports, preferences, studies, systems, tries
+from evaluation import lineage, output_imports, preferences, reviewing, starting, studies, systems, tries
 from evaluation.lineage_api import LineageSerializer
 from evaluation.models import (
     Criterion,
@@ -401,9 +401,12 @@ class OutputImportViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModel
 
 
 class CriterionSerializer(serializers.ModelSerializer):
+    low = serializers.CharField(read_only=True)
+    high = serializers.CharField(read_only=True)
+
     class Meta:
         model = Criterion
-        fields = ["key", "name", "question", "low", "high"]
+        fields = ["key", "name", "question", "low", "high", "anchors"]
         read_only_fields = fields
 
 
@@ -471,13 +474,11 @@ class ProgressSerializer(serializers.Serializer):
 
 
 class ReadinessSerializer(serializers.Serializer):
-    texts = serializers.SerializerMethodField()
+    texts = serializers.IntegerField()
     complete = serializers.IntegerField()
     incomplete = serializers.IntegerField()
     problems = serializers.ListField(child=serializers.CharField())
-
-    def get_texts(self, ready) -> int:
-        return len(ready.items)
+    warnings = serializers.ListField(child=serializers.CharField())
 
 
 class ReportSerializer(serializers.ModelSerializer):
@@ -540,7 +541,7 @@ class StudyViewSet(
         study = self.get_object()
         if not study.is_draft:
             raise ValidationError("The study has started.")
-        return Response(ReadinessSerializer(studies.readiness(study)).data)
+        return Response(ReadinessSerializer(starting.readiness(study)).data)
 
     @extend_schema(request=PersonSerializer, responses={201: ReviewerSerializer})
     @action(detail=True, methods=["post"])
@@ -574,7 +575,7 @@ class StudyViewSet(
     @extend_schema(request=None, responses=StudySerializer)
     @action(detail=True, methods=["post"])
     def start(self, request, pk=None):
-        return Response(self.get_serializer(studies.start(self.get_object())).data)
+        return Response(self.get_serializer(starting.start(self.get_object(), request.user)).data)
 
     @extend_schema(request=None, responses=MadeSerializer)
     @action(detail=True, methods=["post"])
@@ -624,9 +625,12 @@ class AnswersSerializer(serializers.Serializer):
     ratings = serializers.DictField(
         child=serializers.DictField(child=serializers.JSONField()),
         default=dict,
-        help_text="Slot id -> criterion key -> 1 to 5.",
+        help_text="Slot id -> criterion key -> a level from 1, or a reason why none can be given.",
     )
-    preferred = serializers.CharField(allow_blank=True, default="", help_text="The better slot's id, or “tie”.")
+    preferred = serializers.CharField(
+        allow_blank=True, default="", help_text="The better slot's id, “tie”, or a reason why none can be chosen."
+    )
+    worst = serializers.CharField(allow_blank=True, default="", help_text="Of layout best_worst: the worst slot's id.")
     comment = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
     active_seconds = serializers.IntegerField(min_value=0, default=0)
 
@@ -657,7 +661,7 @@ class ReviewTaskSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(AnswersSerializer)
     def get_content(self, task) -> dict[str, Any]:
-        return studies.content_of(task)
+        return reviewing.content_of(task)
 
 
 class ReviewTaskRowSerializer(serializers.ModelSerializer):
@@ -717,18 +721,18 @@ class ReviewTaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         study = Study.objects.reviewed_by(request.user).filter(pk=serializer.validated_data["study"]).first()
         if study is None:
             raise Http404
-        task = studies.next_task(request.user, study)
+        task = reviewing.next_task(request.user, study)
         return Response(status=204) if task is None else self._shown(task)
 
     @extend_schema(request=AnswersSerializer, responses=ReviewTaskSerializer)
     @action(detail=True, methods=["put"])
     def draft(self, request, token=None):
-        return self._shown(studies.save_draft(request.user, self.get_object().token, self._answers()))
+        return self._shown(reviewing.save_draft(request.user, self.get_object().token, self._answers()))
 
     @extend_schema(request=AnswersSerializer, responses=ReviewTaskSerializer)
     @action(detail=True, methods=["post"])
     def submit(self, request, token=None):
-        return self._shown(studies.submit(request.user, self.get_object().token, self._answers()))
+        return self._shown(reviewing.submit(request.user, self.get_object().token, self._answers()))
 
 
 def register(router) -> None:

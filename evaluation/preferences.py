@@ -15,22 +15,24 @@ SELECT wins.item_id, item.text, chosen.text AS chosen, rejected.text AS rejected
     jsonb_build_object('study', %(study)s::bigint, 'chosen', chosen.output_id, 'rejected', rejected.output_id)
     AS origin, wins.votes, asked.voters
 FROM (
-    SELECT task.item_id, slot.output_id, count(*) AS votes
-    FROM evaluation_reviewtask task JOIN evaluation_slot slot ON slot.id = task.preferred_id
-    WHERE task.study_id = %(study)s AND task.done_at IS NOT NULL GROUP BY 1, 2
+    SELECT task.item_id, link.output_id, count(*) AS votes
+    FROM evaluation_reviewtask task JOIN evaluation_slotoutput link ON link.slot_id = task.preferred_id
+    WHERE task.study_id = %(study)s AND task.kind = 'rating' AND task.done_at IS NOT NULL GROUP BY 1, 2
 ) AS wins
 JOIN (
     SELECT item_id, count(*) AS voters FROM evaluation_reviewtask
-    WHERE study_id = %(study)s AND done_at IS NOT NULL GROUP BY 1
+    WHERE study_id = %(study)s AND kind = 'rating' AND done_at IS NOT NULL GROUP BY 1
 ) AS asked ON asked.item_id = wins.item_id AND wins.votes * 2 > asked.voters
 JOIN annotation_item item ON item.id = wins.item_id
 JOIN LATERAL (
-    SELECT DISTINCT slot.output_id, slot.text FROM evaluation_slot slot
+    SELECT DISTINCT link.output_id, slot.text FROM evaluation_slot slot
+    JOIN evaluation_slotoutput link ON link.slot_id = slot.id
     JOIN evaluation_reviewtask task ON task.id = slot.task_id
     WHERE task.study_id = %(study)s AND task.item_id = wins.item_id
 ) AS chosen ON chosen.output_id = wins.output_id
 JOIN LATERAL (
-    SELECT DISTINCT slot.output_id, slot.text FROM evaluation_slot slot
+    SELECT DISTINCT link.output_id, slot.text FROM evaluation_slot slot
+    JOIN evaluation_slotoutput link ON link.slot_id = slot.id
     JOIN evaluation_reviewtask task ON task.id = slot.task_id
     WHERE task.study_id = %(study)s AND task.item_id = wins.item_id
 ) AS rejected ON rejected.output_id <> wins.output_id

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from annotation import exports
 from annotation.models import Export, Project, Role
-from evaluation.models import Rating, Study, StudyStatus
+from evaluation.models import Rating, Study, StudyStatus, TaskKind
 
 COLUMNS = [
     "study",
@@ -46,6 +46,7 @@ def _ratings(export: Export):
         slot__task__study__project_id=export.project_id,
         slot__task__study__status=StudyStatus.CLOSED,
         slot__task__done_at__isnull=False,
+        slot__task__kind=TaskKind.RATING,
     )
     if study := export.filters.get("study"):
         ratings = ratings.filter(slot__task__study=study)
@@ -59,7 +60,7 @@ def rows(export: Export) -> Iterator[dict[str, Any]]:
         "slot__task__study__name",
         "slot__task__reviewer__username",
         "slot__task__item__external_id",
-        "slot__output__system__name",
+        "slot__outputs__system__name",
         "criterion__key",
         "value",
         "slot__task__preferred_id",

@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 
 from annotation.jobs import JobError
 from evaluation import figures, statistics
-from evaluation.models import Criterion, Rating, Report, ReviewTask, Study
+from evaluation.models import Rating, Report, ReviewTask, Study, TaskKind
 
 # What a random draw is for. Each has its own generator, so that adding one does not change the others.
 MEAN, AGREEMENT, DIFFERENCE = range(3)
@@ -58,7 +58,7 @@ def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] 
             mean = statistics.mean_rating(ratings[c, :, s], rng=_rng(seed, MEAN, c, s))
             means.append({"criterion": criterion.key, "system": system.pk, **asdict(mean)})
             step(f"Means: {criterion.name}")
-        alpha = statistics.agreement(ratings[c], levels=Criterion.LEVELS, rng=_rng(seed, AGREEMENT, c, 0))
+        alpha = statistics.agreement(ratings[c], levels=criterion.levels, rng=_rng(seed, AGREEMENT, c, 0))
         agreement.append({"criterion": criterion.key, **asdict(alpha)})
         step(f"Agreement: {criterion.name}")
         for s, system in enumerate(systems[1:], start=1):
@@ -71,7 +71,7 @@ def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] 
         row["verdict"] = _verdict(row)
 
     results: dict[str, Any] = {
-        "levels": Criterion.LEVELS,
+        "levels": max((criterion.levels for criterion in criteria), default=2),
         "reference": study.reference_id,
         "systems": [
             {
@@ -114,12 +114,17 @@ def _ratings(study: Study, criteria: list[int], systems: list[int]) -> statistic
     system_at = {pk: place for place, pk in enumerate(systems)}
     array = np.full((len(criteria), len(items), len(systems), len(reviewers)), np.nan)
     rows = (
-        Rating.objects.filter(slot__task__study=study, slot__task__done_at__isnull=False)
+        Rating.objects.filter(
+            slot__task__study=study,
+            slot__task__kind=TaskKind.RATING,
+            slot__task__done_at__isnull=False,
+            value__isnull=False,
+        )
         .order_by()
         .values_list(
             "criterion_id",
             "slot__task__item_id",
-            "slot__output__system_id",
+            "slot__outputs__system_id",
             "slot__task__reviewer_id",
             "value",
         )
@@ -143,9 +148,9 @@ def _counts(study: Study) -> dict[str, int]:
 
 
 def _preferences(study: Study, systems: list[int]) -> dict[str, Any]:
-    finished = study.tasks.filter(done_at__isnull=False).order_by()
+    finished = ReviewTask.objects.filter(study=study).counted().order_by()
     chosen = dict(
-        finished.filter(preferred__isnull=False).values_list("preferred__output__system_id").annotate(n=Count("pk"))
+        finished.filter(preferred__isnull=False).values_list("preferred__outputs__system_id").annotate(n=Count("pk"))
     )
     ties = finished.filter(tie=True).count()
     n = sum(chosen.values()) + ties

@@ -31,7 +31,7 @@ from annotation.models import (
 )
 from evaluation import reports, studies, systems, tries
 from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
-from tests.evaluation.factories import make_study, rate_everything
+from tests.evaluation.factories import make_study, rate_everything, start
 from tests.factories import (
     EndpointFactory,
     ItemFactory,
@@ -512,7 +512,7 @@ def world(settings, tmp_path):
     people = {name: UserFactory(username=f"the-{name}") for name in EVERYBODY}
     project = ProjectFactory(lead=people[LEAD], trainer=people[TRAINER], annotator=people[ANNOTATOR])
     elsewhere = ProjectFactory(lead=people[STRANGER], trainer=people[STRANGER], annotator=people[STRANGER])
-    studies.start(make_study(project=elsewhere, lead=people[STRANGER], reviewers=[people[STRANGER]]))
+    start(make_study(project=elsewhere, lead=people[STRANGER], reviewers=[people[STRANGER]]))
     made = {"project": project, "people": people, **people}
     projects.change(project, by=people[LEAD], guidelines="Be fair.")
     made["event"], made["guidelines"] = project.events.first(), project.guidelines_versions.first()
@@ -575,9 +575,9 @@ def world(settings, tmp_path):
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()
-    made["study"] = studies.start(make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]]))
+    made["study"] = start(make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]]))
     made["task"] = made["study"].tasks.first()
-    closed = studies.start(make_study(project=project, lead=people[LEAD], reviewers=2))
+    closed = start(make_study(project=project, lead=people[LEAD], reviewers=2))
     rate_everything(closed)
     made["closed-study"] = studies.close(closed, people[LEAD])
     made["report"] = Report.objects.get(study=closed)

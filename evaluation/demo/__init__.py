@@ -14,7 +14,7 @@ from django.db import transaction
 
 from annotation import imports, jobs, pairs, projects, work
 from annotation.models import ItemImport, Membership, Pair, PairStatus, Project, Role
-from evaluation import output_imports, studies
+from evaluation import output_imports, starting, studies
 from evaluation.models import OutputImport, System
 from training import datasets
 
@@ -182,4 +182,4 @@ def _study(project: Project, lead, reviewer) -> None:
         seed=SEED,
     )
     studies.invite(study, lead, reviewer.username)
-    studies.start(study)
+    starting.start(study, lead)

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from evaluation import studies
-from evaluation.models import Criterion, ReviewTask, Study
+from evaluation import reviewing
+from evaluation.models import ReviewTask, Study
 
 RATING = "rating"
 
@@ -22,7 +22,7 @@ RATING = "rating"
 def rate(request: HttpRequest, pk: int) -> HttpResponse:
     """The first text that this reviewer has not finished."""
     study = _study(request, pk)
-    return _show(request, study, studies.next_task(request.user, study))
+    return _show(request, study, reviewing.next_task(request.user, study))
 
 
 @never_cache
@@ -31,9 +31,9 @@ def back(request: HttpRequest, pk: int) -> HttpResponse:
     """The text before `?before=` (a position), or the last finished one."""
     study = _study(request, pk)
     before = request.GET.get("before", "")
-    task = studies.task_before(request.user, study, int(before) if before.isdecimal() and len(before) < 10 else None)
+    task = reviewing.task_before(request.user, study, int(before) if before.isdecimal() and len(before) < 10 else None)
     if task is None:
-        first = studies.next_task(request.user, study)
+        first = reviewing.next_task(request.user, study)
         return _show(request, study, first, notice="This is the first text.")
     return _show(request, study, task)
 
@@ -49,7 +49,7 @@ def draft(request: HttpRequest, token: uuid.UUID) -> HttpResponse:
     except ValueError:
         return JsonResponse({"detail": ["The draft is not a JSON object."]}, status=400)
     try:
-        studies.save_draft(request.user, task.token, content)
+        reviewing.save_draft(request.user, task.token, content)
     except ValidationError as error:
         return JsonResponse({"detail": error.messages}, status=400)
     return HttpResponse(status=204)
@@ -61,14 +61,14 @@ def submit(request: HttpRequest, token: uuid.UUID) -> HttpResponse:
     task = _own(request, token)
     content = _posted(request)
     try:
-        studies.submit(request.user, task.token, content)
-    except studies.StudyClosed as error:
+        reviewing.submit(request.user, task.token, content)
+    except reviewing.StudyClosed as error:
         return _show(request, _study(request, task.study_id), None, notice=error.messages[0])
     except ValidationError as error:
         return _show(request, task.study, task, content=content, errors=error.messages, status=422)
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("evaluation:rate", task.study_id)
-    return _show(request, task.study, studies.next_task(request.user, task.study))
+    return _show(request, task.study, reviewing.next_task(request.user, task.study))
 
 
 def _study(request: HttpRequest, pk: int) -> Study:
@@ -110,7 +110,7 @@ def _show(
     context: dict[str, Any] = {
         "project": study.project,
         "study": study,
-        "counts": studies.counts_of(request.user, study),
+        "counts": reviewing.counts_of(request.user, study),
         "errors": errors,
         "notice": notice,
     }
@@ -122,10 +122,10 @@ def _show(
                 "comment": (late.draft or {}).get("comment", ""),
                 "answers": sum(len(answers) for answers in (late.draft or {}).get("ratings", {}).values()),
             }
-            for late in studies.unfinished(request.user, study)
+            for late in reviewing.unfinished(request.user, study)
         ]
     if task and study.is_running:
-        context["task"] = _fields(task, content or studies.content_of(task))
+        context["task"] = _fields(task, content or reviewing.content_of(task))
     template = "evaluation/_task.html" if request.htmx else "evaluation/rate.html"  # type: ignore[attr-defined]
     return render(request, template, context, status=status)
 
@@ -136,7 +136,7 @@ def _fields(task: ReviewTask, content: dict[str, Any]) -> dict[str, Any]:
     slots = list(task.slots.all())
     ratings, preferred = content.get("ratings") or {}, content.get("preferred")
     choices = [{"value": str(slot.pk), "label": slot.letter, "name": str(slot)} for slot in slots]
-    tie = {"value": studies.TIE, "label": "About the same", "name": "About the same"}
+    tie = {"value": reviewing.TIE, "label": "About the same", "name": "About the same"}
     # Between two, as on a scale; after more than two, at the end.
     choices.insert(1 if len(choices) == 2 else len(choices), tie)
     return {
@@ -166,7 +166,7 @@ def _fields(task: ReviewTask, content: dict[str, Any]) -> dict[str, Any]:
                                 "value": value,
                                 "checked": ratings.get(str(slot.pk), {}).get(criterion.key) == value,
                             }
-                            for value in range(1, Criterion.LEVELS + 1)
+                            for value in range(1, criterion.levels + 1)
                         ],
                     }
                     for criterion in criteria

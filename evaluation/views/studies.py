@@ -15,7 +15,7 @@ from annotation import access, exports, projects
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from annotation.pagination import page_by_id
-from evaluation import preferences, studies
+from evaluation import preferences, starting, studies
 from evaluation.forms import PersonForm, StudyForm
 from evaluation.models import Report, ReviewTask, Study, StudyMembership
 from evaluation.views.jobs import job_partial
@@ -101,7 +101,7 @@ def _detail(
     context["total"] = sum(row["progress"].total for row in context["rows"])
     context["done"] = sum(row["progress"].done for row in context["rows"])
     if study.is_draft and manages:
-        context["ready"] = studies.readiness(study)
+        context["ready"] = starting.readiness(study)
     if study.is_closed:
         context["report"] = study.reports.first()
     status = 422 if form or problems else 200
@@ -143,7 +143,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Freeze the study and let the reviewers begin."""
     study = _study(request, pk, Role.LEAD)
-    return _act(request, study, lambda: studies.start(study), "The study has started.")
+    return _act(request, study, lambda: starting.start(study, request.user), "The study has started.")
 
 
 @require_POST

@@ -3,7 +3,7 @@
 import factory
 from factory.django import DjangoModelFactory
 
-from evaluation import models, studies
+from evaluation import models, reviewing, starting, studies
 from tests.factories import ItemFactory, ProjectFactory, UserFactory
 
 
@@ -47,20 +47,32 @@ def make_study(items=3, systems=2, reviewers=1, *, project=None, lead=None, **va
 
 
 def running_study(*args, **kwargs):
-    return studies.start(make_study(*args, **kwargs))
+    return start(make_study(*args, **kwargs))
+
+
+def start(study):
+    """As its lead starts it."""
+    return starting.start(study, study.created_by)
+
+
+def system_of(slot):
+    """The system behind a slot that stands for one output."""
+    return slot.outputs.get().system
 
 
 def answers(task, value=3, preferred=None):
     """A complete answer: `value` is a number, or maps a system to its value for every criterion."""
-    slots = list(task.slots.select_related("output"))
+    slots = list(task.slots.prefetch_related("outputs__system"))
     keys = list(task.study.criteria.values_list("key", flat=True))
-    chosen = [slot for slot in slots if preferred and slot.output.system_id == preferred.pk]
+    chosen = [slot for slot in slots if preferred and any(o.system_id == preferred.pk for o in slot.outputs.all())]
     return {
         "ratings": {
-            str(slot.pk): {key: value[slot.output.system] if isinstance(value, dict) else value for key in keys}
+            str(slot.pk): {
+                key: value[slot.outputs.all()[0].system] if isinstance(value, dict) else value for key in keys
+            }
             for slot in slots
         },
-        "preferred": str(chosen[0].pk) if chosen else studies.TIE,
+        "preferred": str(chosen[0].pk) if chosen else reviewing.TIE,
         "comment": "",
         "active_seconds": 12,
     }
@@ -69,4 +81,4 @@ def answers(task, value=3, preferred=None):
 def rate_everything(study, value=3, preferred=None):
     """Every reviewer answers every task the same way."""
     for task in study.tasks.select_related("reviewer", "study"):
-        studies.submit(task.reviewer, task.token, answers(task, value, preferred))
+        reviewing.submit(task.reviewer, task.token, answers(task, value, preferred))

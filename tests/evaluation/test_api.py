@@ -11,14 +11,15 @@ from rest_framework.test import APIClient
 from annotation import exports, jobs
 from annotation.jobs import JobStatus
 from annotation.models import Export
-from evaluation import output_imports, reports, studies
-from evaluation.models import FailedOutput, Generation, OutputImport, Rating, Report, Study
+from evaluation import output_imports, protocol, reports, studies
+from evaluation.models import FailedOutput, Generation, Guess, OutputImport, PowerAnalysis, Rating, Report, Study
 from tests.evaluation.factories import (
     OutputFactory,
     SystemFactory,
     make_study,
     rate_everything,
     running_study,
+    start,
 )
 from tests.factories import ItemFactory, ProjectFactory, UserFactory
 from tests.training.factories import make_dataset
@@ -251,7 +252,7 @@ def test_an_export_of_a_study_that_is_not_there_says_so(lead, project, study):
 
 def test_the_report_page_starts_the_export(client, lead, project):
     study = make_study(project=project, lead=lead)
-    study = studies.start(study)
+    study = start(study)
     client.force_login(lead)
     url = f"/studies/{study.pk}/ratings/"
     assert "once the study is closed" in client.post(url, {"format": "csv"}, follow=True).content.decode()
@@ -271,6 +272,9 @@ def test_the_admin_site_lists_searches_and_opens_everything(client, lead, projec
 
     study = running_study(project=project, lead=lead)
     rate_everything(study)
+    Guess.objects.create(slot=study.tasks.first().slots.first(), value="tuned")
+    PowerAnalysis.objects.create(project=project, study=study, created_by=lead)
+    protocol.change(study, lead, "A word was unclear.", instructions="Read twice.")
     OutputImport.objects.create(project=project, created_by=lead, file_name="x.csv")
     dataset = make_dataset(project=project)
     system, item = study.reference, study.tasks.first().item

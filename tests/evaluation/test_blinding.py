@@ -15,7 +15,7 @@ from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, r
 from annotation.models import Role
 from evaluation import studies
 from evaluation.models import Generation, Output, OutputImport, Slot, Study, StudyMembership, System
-from tests.evaluation.factories import OutputFactory, SystemFactory, answers
+from tests.evaluation.factories import OutputFactory, SystemFactory, answers, start
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 from tests.training.factories import make_dataset
 
@@ -54,7 +54,7 @@ def make_blind_study(*reviewers, project, lead):
     study = studies.create(project, lead, systems=systems, reference=systems[0], name="Blind", seed=987_654_321)
     for person in reviewers:
         StudyMembership.objects.create(study=study, user=person)
-    return studies.start(study)
+    return start(study)
 
 
 @pytest.fixture
@@ -234,12 +234,12 @@ def test_random_ids_do_not_follow_the_systems(setting):
             OutputFactory(system=system, item=item)
     study = studies.create(project, lead, systems=systems, reference=systems[0], name="Large", seed=5)
     StudyMembership.objects.create(study=study, user=UserFactory())
-    studies.start(study)
-    slots = Slot.objects.filter(task__study=study).select_related("output")
+    start(study)
+    slots = Slot.objects.filter(task__study=study).prefetch_related("outputs")
     for order in (["task_id", "id"], ["task_id", "position"]):
         first = {}
         for slot in slots.order_by(*order):
-            first.setdefault(slot.task_id, slot.output.system_id)
+            first.setdefault(slot.task_id, slot.outputs.all()[0].system_id)
         counts = [list(first.values()).count(system.pk) for system in systems]
         assert sum(counts) == 123
         assert all(20 <= count <= 62 for count in counts)  # 41 expected, standard deviation 5.2

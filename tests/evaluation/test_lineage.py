@@ -8,9 +8,9 @@ from django.urls import reverse
 from annotation import pairs, work
 from annotation.jobs import JobStatus
 from annotation.models import Pair, Role
-from evaluation import lineage, studies
+from evaluation import lineage
 from evaluation.models import Output
-from tests.evaluation.factories import OutputFactory, SystemFactory, make_study
+from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, start
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 from tests.training.factories import RecipeFactory, make_run
 from training import datasets, recipes
@@ -218,7 +218,7 @@ def test_outputs_that_a_person_rates_blind_have_no_lineage_for_them_and_nothing_
     form = reverse("evaluation:system-new", args=[run.project_id])
     assert f'<option value="{run.pk}">' in client.get(form).content.decode()
     assert [client.get(url).status_code for url in (page, api)] == [200, 200]
-    study = studies.start(study)
+    study = start(study)
     nowhere = reverse("evaluation:output-lineage", args=[999_999]), "/api/outputs/999999/lineage/"
     html = client.get(run.get_absolute_url()).content.decode()
     assert "Seldom" not in html and "Never said." not in html and "rating outputs of this model blind" in html

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from annotation import jobs
 from annotation.models import Role
-from evaluation import output_imports, reports, studies
+from evaluation import output_imports, reports, reviewing, studies
 from evaluation.models import OutputImport, Rating, Report, Study, StudyStatus
 from tests.evaluation.factories import (
     OutputFactory,
@@ -15,6 +15,7 @@ from tests.evaluation.factories import (
     make_study,
     rate_everything,
     running_study,
+    start,
 )
 from tests.factories import ItemFactory, MembershipFactory, ProjectFactory, UserFactory
 
@@ -269,7 +270,7 @@ def test_the_report_of_an_unrated_study_says_there_is_nothing(client, people, st
 def test_a_scratch_model_is_named_on_the_report(client, people):
     study = make_study(items=2, reviewers=[people["reviewer"]], project=people["project"], lead=people["lead"])
     study.systems.update(is_scratch=True)
-    study = studies.start(study)
+    study = start(study)
     rate_everything(study)
     closed_report(study)
     client.force_login(people["lead"])
@@ -346,7 +347,7 @@ def test_back_shows_the_text_before_with_its_answers(client, people, study):
     first, second, _ = study.tasks.order_by("position")
     url = reverse("evaluation:back", args=[study.pk])
     assert "This is the first text" in client.get(url, **HTMX).content.decode()
-    studies.submit(people["reviewer"], first.token, answers(first, 5))
+    reviewing.submit(people["reviewer"], first.token, answers(first, 5))
     page = client.get(url, {"before": second.position}, **HTMX).content.decode()
     assert "You finished this text" in page and page.count(" checked") == 10
     assert client.get(url, {"before": "x" * 50}, **HTMX).status_code == 200

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from annotation.models import Role
-from evaluation import preferences, studies
+from evaluation import preferences, reviewing, studies
 from evaluation.models import Output
 from tests.evaluation.factories import answers, running_study
 from tests.factories import MembershipFactory
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 def rate(study, choice):
     """`choice(task)` is the system that this reviewer prefers on this item; None for a tie."""
     for task in study.tasks.select_related("reviewer", "study").order_by("item_id", "reviewer_id"):
-        studies.submit(task.reviewer, task.token, answers(task, preferred=choice(task)))
+        reviewing.submit(task.reviewer, task.token, answers(task, preferred=choice(task)))
     return studies.close(study, study.created_by)
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from evaluation import studies
+from evaluation import reviewing, studies
 from evaluation.models import Rating
 from tests.evaluation.factories import running_study
 from tests.factories import ProjectFactory, UserFactory
@@ -79,7 +79,7 @@ def test_a_draft_survives_a_reload_and_typing_triggers_no_key(rating, study):
     rating.reload()
     assert rating.input_value("#comment") == "b n h 1 2 3"
     assert rating.locator("#rating input:checked").count() == 1
-    assert studies.content_of(first_task(study))["comment"] == "b n h 1 2 3"
+    assert reviewing.content_of(first_task(study))["comment"] == "b n h 1 2 3"
 
 
 def test_nothing_is_lost_while_the_server_is_away(rating, study):
@@ -120,7 +120,7 @@ def test_two_quick_presses_submit_once(rating, study):
         rating.keyboard.press(key)
     at(rating, 2)
     assert Rating.objects.count() == 6
-    assert studies.counts_of(study.reviewers.get().user, study)["done"] == 1
+    assert reviewing.counts_of(study.reviewers.get().user, study)["done"] == 1
 
 
 def test_the_texts_can_be_hidden_and_stay_hidden(rating):

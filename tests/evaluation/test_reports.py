@@ -5,9 +5,9 @@ import pytest
 
 from annotation import jobs, svg
 from annotation.jobs import JobStatus
-from evaluation import reports, studies
+from evaluation import reports, reviewing, studies
 from evaluation.models import Report, System
-from tests.evaluation.factories import answers, make_study, rate_everything, running_study
+from tests.evaluation.factories import answers, make_study, rate_everything, running_study, start
 
 pytestmark = pytest.mark.django_db
 
@@ -82,8 +82,8 @@ def test_a_clear_difference_is_called_one_and_its_direction_is_right():
 def test_only_finished_tasks_count():
     study = running_study(items=3)
     first, second, _ = study.tasks.all()
-    studies.submit(first.reviewer, first.token, answers(first, 4))
-    studies.save_draft(second.reviewer, second.token, answers(second, 1))
+    reviewing.submit(first.reviewer, first.token, answers(first, 4))
+    reviewing.save_draft(second.reviewer, second.token, answers(second, 1))
     results = closed(study).results
     assert results["counts"]["finished"] == 1
     assert {row["estimate"] for row in results["means"]} == {4}
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_report():
     study = running_study(items=8, systems=3, reviewers=2)
     for number, task in enumerate(study.tasks.select_related("reviewer")):
         value = {system: 1 + (number * number + place) % 5 for place, system in enumerate(study.systems.all())}
-        studies.submit(task.reviewer, task.token, answers(task, value))
+        reviewing.submit(task.reviewer, task.token, answers(task, value))
     study = studies.close(study, study.created_by)
     first, again, other = (reports.build(study, seed) for seed in (7, 7, 8))
     assert first == again
@@ -144,7 +144,7 @@ def test_the_methods_paragraph_says_n_seeds_versions_and_sources(report):
 def test_a_scratch_models_figures_are_called_so():
     study = make_study(items=2)
     System.objects.filter(pk=study.reference_id).update(is_scratch=True)
-    study = studies.start(study)
+    study = start(study)
     rate_everything(study)
     results = closed(study).results
     assert [system["is_scratch"] for system in results["systems"]] == [True, False]
@@ -156,7 +156,7 @@ def test_figures_are_well_formed_whatever_a_system_is_called():
     names = ['<script>$x$</script> & "q" --> ', "\u202eعربي 👩‍👩‍👧 " + "long " * 15]
     for system, name in zip(study.systems.all(), names, strict=True):
         System.objects.filter(pk=system.pk).update(name=name)
-    study = studies.start(study)
+    study = start(study)
     rate_everything(study)
     report = closed(study)
     assert report.status == JobStatus.FINISHED

@@ -14,11 +14,11 @@ from annotation import endpoints, jobs
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from config.processes import wait_until
-from evaluation import asking, studies, systems, tries
+from evaluation import asking, systems, tries
 from evaluation.models import Output, System, Try, TryOutput
 from tests.annotation import chat_server
 from tests.annotation.chat_server import answer, error
-from tests.evaluation.factories import SystemFactory, make_study
+from tests.evaluation.factories import SystemFactory, make_study, start
 from tests.factories import EndpointFactory, ItemFactory, MembershipFactory, UserFactory
 from tests.training.factories import make_dataset
 
@@ -189,7 +189,7 @@ def test_reviewers_neither_choose_nor_see_systems_that_they_rate_blind(dataset, 
     study.systems.add(system)
     for item in set(study.systems.exclude(pk=system.pk).first().outputs.values_list("item", flat=True)):
         Output.objects.create(project=dataset.project, system=system, item_id=item, text="An output.")
-    studies.start(study)
+    start(study)
     for url in (page, attempt.get_absolute_url(), f"/api/tries/{attempt.pk}/"):
         answered = client.get(url)
         assert answered.status_code == 200 and "secret system" not in answered.content.decode()

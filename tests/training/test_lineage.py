@@ -8,9 +8,8 @@ from django.urls import reverse
 from annotation import batches, jobs, pairs
 from annotation.jobs import JobStatus
 from annotation.models import Batch, Pair, PairStatus, Role
-from evaluation import studies
 from evaluation.models import StudyMembership
-from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, running_study
+from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, running_study, start
 from tests.factories import MembershipFactory, PairFactory, ProjectFactory, UserFactory
 from tests.training.factories import SHARES, RecipeFactory, make_dataset, make_preference, make_run
 from training import datasets, lineage, preferences, recipes, runs
@@ -173,7 +172,7 @@ def test_systems_that_a_person_rates_blind_are_not_named_to_them(client, project
     url, api = reverse("training:pair-uses", args=[pair.pk]), f"/api/pairs/{pair.pk}/uses/"
     client.force_login(trainer)
     assert "The blinded one" in client.get(url).content.decode()  # the study has not begun
-    studies.start(study)
+    start(study)
     for address in (url, api):
         assert "The blinded one" not in client.get(address).content.decode()
     client.force_login(lead)

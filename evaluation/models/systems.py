@@ -1,13 +1,6 @@
-"""Systems and their outputs, blind studies of them, and the reports.
+"""Systems, and the outputs they make of texts."""
 
-While a study runs, nothing that reaches its reviewers may tell which system wrote an output. So a reviewer
-works with slots: an output's text under a random id, in a random place. Only `studies.py` joins slots with
-systems.
-"""
-
-import uuid
 from decimal import Decimal
-from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -29,13 +22,20 @@ class SystemKind(models.TextChoices):
     BASE = "base", "Base model with a prompt"
     ENDPOINT = "endpoint", "Endpoint with a prompt"
     UPLOAD = "upload", "Uploaded outputs"
+    ORIGINAL = "original", "The untouched original"
+    REWRITE = "rewrite", "The approved rewrite"
+
+
+# Kinds that no model made: a study hides them among the others, and their outputs are written when it starts.
+CONTROLS = (SystemKind.ORIGINAL, SystemKind.REWRITE)
 
 
 class SystemQuerySet(ProjectScopedQuerySet):
     def hidden_from(self, user) -> "SystemQuerySet":
         """Systems that this person is rating blind right now, whatever other roles they have."""
-        rating = StudyMembership.objects.filter(user_id=user.pk, study__status=StudyStatus.RUNNING)
-        return self.filter(studies__in=rating.values("study_id"))
+        from evaluation.models.studies import Study
+
+        return self.filter(studies__in=Study.objects.rated_blind_by(user).values("pk"))
 
     def shown_to(self, user) -> "SystemQuerySet":
         """All systems but those this person is rating blind. Every page about systems starts here."""
@@ -107,8 +107,8 @@ class System(models.Model):
 
     @property
     def generates(self) -> bool:
-        """Whether its outputs are made here, rather than uploaded."""
-        return self.kind != SystemKind.UPLOAD
+        """Whether its outputs are made here by a model."""
+        return self.kind in (SystemKind.RUN, SystemKind.BASE, SystemKind.ENDPOINT)
 
     @property
     def examples(self) -> list[list[str]]:
@@ -300,248 +300,3 @@ class RejectedOutput(models.Model):
 
     def __str__(self) -> str:
         return f"Row {self.row}: {self.reason}"
-
-
-class StudyStatus(models.TextChoices):
-    DRAFT = "draft", "Being set up"
-    RUNNING = "running", "Running"
-    CLOSED = "closed", "Closed"
-
-
-class StudyQuerySet(ProjectScopedQuerySet):
-    def reviewed_by(self, user) -> "StudyQuerySet":
-        """Studies this person is a reviewer of and may open. A reviewer's pages start here."""
-        return self.filter(reviewers__user_id=user.pk).exclude(status=StudyStatus.DRAFT)
-
-
-class Study(models.Model):
-    """Items x systems x criteria x reviewers, frozen before the first rating."""
-
-    project = models.ForeignKey(Project, models.CASCADE, related_name="studies")
-    name = models.CharField(max_length=200)
-    instructions = models.TextField(blank=True, help_text="Markdown. Reviewers can open it at any time.")
-    status = models.CharField(max_length=10, choices=StudyStatus.choices, default=StudyStatus.DRAFT, editable=False)
-    seed = models.PositiveIntegerField(
-        default=1,
-        validators=[MaxValueValidator(2**31 - 1)],
-        help_text="Decides which texts, and every order.",
-    )
-    systems = models.ManyToManyField(System, related_name="studies")
-    reference = models.ForeignKey(
-        System, models.RESTRICT, related_name="+", help_text="The others are compared with this one."
-    )
-    number_of_items = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
-        help_text="Drawn by the seed from the texts that all systems have outputs for. Empty: all of them.",
-    )
-    chosen_ids = models.TextField(blank=True, help_text="External ids of texts, one a line, instead of drawing them.")
-    created_by = models.ForeignKey(User, models.PROTECT, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    started_at = models.DateTimeField(null=True, blank=True, editable=False)
-    closed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    closed_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, editable=False, related_name="+")
-
-    objects = StudyQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-id"]
-        verbose_name_plural = "studies"
-
-    def __str__(self) -> str:
-        return self.name
-
-    def get_absolute_url(self) -> str:
-        return reverse("evaluation:study", args=[self.pk])
-
-    @property
-    def is_draft(self) -> bool:
-        return self.status == StudyStatus.DRAFT
-
-    @property
-    def is_running(self) -> bool:
-        return self.status == StudyStatus.RUNNING
-
-    @property
-    def is_closed(self) -> bool:
-        return self.status == StudyStatus.CLOSED
-
-
-def default_criteria() -> list[dict[str, Any]]:
-    """The three criteria of a rewrite, as keyword arguments of Criterion."""
-    return [
-        {
-            "key": "bias_gone",
-            "name": "Bias gone",
-            "question": "Is the bias gone?",
-            "low": "not at all",
-            "high": "completely",
-        },
-        {
-            "key": "meaning_kept",
-            "name": "Meaning kept",
-            "question": "Is the meaning kept?",
-            "low": "another meaning",
-            "high": "the same meaning",
-        },
-        {
-            "key": "reads_well",
-            "name": "Reads well",
-            "question": "Does it read well?",
-            "low": "hard to read",
-            "high": "like good prose",
-        },
-    ]
-
-
-class Criterion(models.Model):
-    """What reviewers judge about each output, on levels 1 (worst) to LEVELS (best)."""
-
-    LEVELS = 5
-
-    study = models.ForeignKey(Study, models.CASCADE, related_name="criteria")
-    key = models.SlugField(max_length=40, help_text="Name in exports, for example bias_gone.")
-    name = models.CharField(max_length=60)
-    question = models.CharField(max_length=200)
-    low = models.CharField(max_length=60, help_text="What 1 means.")
-    high = models.CharField(max_length=60, help_text=f"What {LEVELS} means.")
-    position = models.PositiveSmallIntegerField(default=0)
-
-    class Meta:
-        ordering = ["position", "id"]
-        verbose_name_plural = "criteria"
-        constraints = [models.UniqueConstraint(fields=["study", "key"], name="criterion_key_once")]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class StudyMembership(models.Model):
-    """A reviewer of a study."""
-
-    study = models.ForeignKey(Study, models.CASCADE, related_name="reviewers")
-    user = models.ForeignKey(User, models.PROTECT, related_name="study_memberships")
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        ordering = ["user__username"]
-        constraints = [models.UniqueConstraint(fields=["study", "user"], name="reviewer_once")]
-
-    def __str__(self) -> str:
-        return f"{self.user} reviews {self.study}"
-
-
-class ReviewTaskQuerySet(models.QuerySet["ReviewTask"]):
-    def of(self, user) -> "ReviewTaskQuerySet":
-        """Tasks of this reviewer in studies that have started. A reviewer's pages start here."""
-        return self.filter(reviewer_id=user.pk).exclude(study__status=StudyStatus.DRAFT)
-
-
-class ReviewTask(models.Model):
-    """One item as one reviewer rates it. Addressed by `token`: a row's number would tell in which order it
-    was made.
-    """
-
-    study = models.ForeignKey(Study, models.CASCADE, related_name="tasks")
-    reviewer = models.ForeignKey(User, models.PROTECT, related_name="review_tasks")
-    item = models.ForeignKey(Item, models.RESTRICT, related_name="review_tasks")
-    position = models.PositiveIntegerField(help_text="1 is this reviewer's first.")
-    token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    draft = models.JSONField(null=True, blank=True)
-    draft_saved_at = models.DateTimeField(null=True, blank=True)
-    preferred = models.ForeignKey(
-        "Slot",
-        models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="preferred_in",
-        help_text="The better output.",
-    )
-    tie = models.BooleanField(default=False, help_text="About the same: no output is preferred.")
-    comment = models.TextField(blank=True)
-    active_seconds = models.PositiveIntegerField(default=0, help_text="Seconds with the page in front and in use.")
-    done_at = models.DateTimeField(null=True, blank=True)
-    updated_at = models.DateTimeField(null=True, blank=True, help_text="When a finished task was last changed.")
-
-    objects = ReviewTaskQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["study_id", "reviewer_id", "position"]
-        constraints = [
-            models.UniqueConstraint(fields=["study", "reviewer", "item"], name="review_task_once"),
-            models.UniqueConstraint(fields=["study", "reviewer", "position"], name="review_task_position_once"),
-            models.CheckConstraint(
-                condition=Q(done_at=None, preferred=None, tie=False)
-                | Q(done_at__isnull=False, preferred=None, tie=True)
-                | Q(done_at__isnull=False, preferred__isnull=False, tie=False),
-                name="review_task_done_has_preference",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.reviewer}, task {self.position}"
-
-
-class Slot(models.Model):
-    """One output as one reviewer sees it, under an id that is random and says nothing."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    task = models.ForeignKey(ReviewTask, models.CASCADE, related_name="slots")
-    output = models.ForeignKey(Output, models.RESTRICT, related_name="slots")
-    text = models.TextField(help_text="The output when the study started, without white space around it.")
-    position = models.PositiveSmallIntegerField(help_text="1 is output A.")
-
-    class Meta:
-        ordering = ["task_id", "position"]
-        constraints = [
-            models.UniqueConstraint(fields=["task", "position"], name="slot_position_once"),
-            models.UniqueConstraint(fields=["task", "output"], name="slot_output_once"),
-        ]
-
-    def __str__(self) -> str:
-        return f"Output {self.letter}"
-
-    @property
-    def letter(self) -> str:
-        return chr(ord("A") + self.position - 1)
-
-
-class Rating(models.Model):
-    """One reviewer's answer for one criterion of one slot."""
-
-    slot = models.ForeignKey(Slot, models.CASCADE, related_name="ratings")
-    criterion = models.ForeignKey(Criterion, models.RESTRICT, related_name="ratings")
-    value = models.PositiveSmallIntegerField()
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        ordering = ["id"]
-        constraints = [
-            models.UniqueConstraint(fields=["slot", "criterion"], name="rating_once"),
-            models.CheckConstraint(condition=Q(value__gte=1, value__lte=Criterion.LEVELS), name="rating_on_the_scale"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.criterion}: {self.value}"
-
-
-class Report(Job):
-    """What a closed study found, computed by a worker from its ratings."""
-
-    project = models.ForeignKey(Project, models.CASCADE, related_name="reports")
-    study = models.ForeignKey(Study, models.CASCADE, related_name="reports")
-    seed = models.PositiveIntegerField(default=1, help_text="Of the bootstrap.")
-    results = models.JSONField(default=dict, blank=True)
-    figures = models.JSONField(default=dict, blank=True, help_text="Name -> SVG.")
-
-    objects = Job.ScopedManager()
-
-    class Meta:
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return f"Report of {self.study}"
-
-    def get_absolute_url(self) -> str:
-        return reverse("evaluation:report", args=[self.study_id])
