@@ -115,6 +115,19 @@ def test_outputs_that_read_the_same_are_one_slot_and_count_for_each_system():
     assert third in {output.system for slot in task.slots.all() for output in slot.outputs.all()}
 
 
+def test_outputs_are_shown_in_the_form_that_the_protocol_names():
+    study = make_study(items=2, systems=2, normalisation=["preambles", "quotes"])
+    item = study.project.items.first()
+    first, second = Output.objects.filter(item=item).order_by("pk")
+    Output.objects.filter(pk=first.pk).update(text='Sure, here is the rewritten text:\n\n"They work less."')
+    Output.objects.filter(pk=second.pk).update(text="They  work less.\u200b")
+    study = start(study)
+    slot = study.tasks.get(item=item).slots.get()
+    assert slot.text in ("They work less.", "They  work less.") and slot.outputs.count() == 2
+    words = " ".join(json.loads(study.protocol.text)["shown_as"])
+    assert "An announcement before the text" in words and "quotation marks" in words
+
+
 def test_a_pairwise_page_of_like_outputs_is_a_tie_that_nobody_is_shown():
     study = make_study(items=3, systems=2, layout=Layout.PAIRWISE)
     item = study.project.items.first()
