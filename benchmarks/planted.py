@@ -12,6 +12,7 @@ where to, is what a person's browser sends.
 
 import argparse
 import csv
+import io
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ EFFECTS = {
     },
     "meaning_kept": {
         "reference-rewrite": 0.9,
-        "mbias": 0.6,
+        "mbias": 0.3,
         "general-finetuned": -0.3,
         "mistral-7b-instruct-base": 0.6,
     },
@@ -54,6 +56,7 @@ REFERENCE = "mistral-7b-instruct-base"
 TEXT, LENIENCY, LIKING, CHANCE = 0.5, 0.4, 0.15, 1.0
 TIE_WITHIN = 0.4
 TEXTS, REVIEWERS = 60, 6
+ALIKE = 0.1  # of a level: systems planted closer than this have no order
 
 
 def levels(latent: float | np.ndarray) -> Any:
@@ -114,11 +117,10 @@ def read(data: Path) -> list[dict[str, str]]:
 def make_study(rows: Iterable[dict[str, str]], seed: int) -> Any:
     """A running study of the outputs, set up by its lead through the API. Returns (study, its reviewers)."""
     from django.contrib.auth import get_user_model
-    from django.core.files.base import ContentFile
     from django.test import Client
 
-    from annotation import jobs, projects
-    from annotation.models import Item
+    from annotation import imports, jobs, projects
+    from annotation.models import ItemImport
     from evaluation import output_imports
     from evaluation.models import OutputImport, Study, System
 
@@ -126,19 +128,22 @@ def make_study(rows: Iterable[dict[str, str]], seed: int) -> Any:
     lead = users.create_superuser(f"lead-{seed}", email=f"lead-{seed}@example.org", password=None)
     project = projects.create(user=lead, name=f"A known answer, {seed}", overlap=1)
     rows = list(rows)
-    texts = {row["external_id"]: row["text"] for row in rows}
-    Item.objects.bulk_create(
-        Item(project=project, external_id=external_id, text=text) for external_id, text in texts.items()
+    texts = list({row["external_id"]: row for row in rows}.values())
+    job = ItemImport.objects.create(
+        project=project,
+        created_by=lead,
+        file=_csv(texts, ["external_id", "text"]),
+        file_name="texts.csv",
+        file_format="csv",
+        with_pairs=False,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "outputs.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["external_id", "system", "output"], extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-        job = OutputImport.objects.create(
-            project=project, created_by=lead, file=ContentFile(path.read_bytes(), name=path.name), file_name=path.name
-        )
+    jobs.execute(ItemImport.objects, job.pk, imports.run)
+    job = OutputImport.objects.create(
+        project=project,
+        created_by=lead,
+        file=_csv(rows, ["external_id", "system", "output"]),
+        file_name="outputs.csv",
+    )
     jobs.execute(OutputImport.objects, job.pk, output_imports.run)
     client = Client()
     client.force_login(lead)
@@ -162,6 +167,16 @@ def make_study(rows: Iterable[dict[str, str]], seed: int) -> Any:
         _post(client, f"/api/studies/{study['id']}/reviewers/", {"person": person.username})
     _post(client, f"/api/studies/{study['id']}/start/", {})
     return Study.objects.get(pk=study["id"]), people
+
+
+def _csv(rows: list[dict[str, str]], columns: list[str]) -> Any:
+    from django.core.files.base import ContentFile
+
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return ContentFile(file.getvalue().encode(), name="rows.csv")
 
 
 def rate(study: Any, people: list[Any], seed: int) -> list[Reviewer]:
@@ -216,3 +231,117 @@ def _post(client: Any, path: str, data: dict[str, Any]) -> Any:
     if response.status_code not in (200, 201):
         raise SystemExit(f"{path} answered HTTP {response.status_code}: {response.content.decode()[:500]}")
     return response.json()
+
+
+def truth(study: Any) -> dict[str, dict[str, float]]:
+    """criterion -> system -> the mean level that was planted, over the study's texts as they came out: systems that
+    wrote the same of a text have the same there.
+    """
+    from evaluation.models import SlotOutput
+
+    shared: dict[tuple[int, str], set[str]] = {}
+    wrote: dict[int, set[str]] = {}
+    slots: dict[str, tuple[int, set[str]]] = {}
+    links = SlotOutput.objects.filter(slot__task__study=study)
+    for slot, item, name in links.values_list("slot_id", "output__item_id", "output__system__name"):
+        slots.setdefault(str(slot), (item, set()))[1].add(name)
+        wrote.setdefault(item, set()).add(name)
+    for item, names in slots.values():
+        for name in names:
+            shared[item, name] = names
+    found: dict[str, dict[str, float]] = {}
+    for criterion, effects in EFFECTS.items():
+        for name in effects:
+            means = [float(np.mean([effects[other] for other in shared[item, name]])) for item in wrote]
+            found.setdefault(criterion, {})[name] = float(np.mean([expected_level(mean) for mean in means]))
+    return found
+
+
+def compared(report: Any, planted: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """What the report found, beside what was planted."""
+    results = report.results
+    names = {system["id"]: system["name"] for system in results["systems"]}
+    means, differences = [], []
+    for row in results["means"]:
+        value = planted[row["criterion"]][names[row["system"]]]
+        means.append({"criterion": row["criterion"], "system": names[row["system"]]} | _against(row, value))
+    for row in results["comparisons"]:
+        effects = planted[row["criterion"]]
+        value = effects[names[row["system"]]] - effects[REFERENCE]
+        differences.append(
+            {"criterion": row["criterion"], "system": names[row["system"]], "verdict": row["verdict"]}
+            | _against(row["difference"], value)
+        )
+    orders = {}
+    for criterion, effects in planted.items():
+        ranked = [row for row in means if row["criterion"] == criterion]
+        found = [row["system"] for row in sorted(ranked, key=lambda row: -row["found"])]
+        best_first = sorted(effects, key=lambda name: -effects[name])
+        apart = all(effects[a] - effects[b] > ALIKE for a, b in pairwise(best_first))
+        orders[criterion] = {"planted": best_first, "found": found, "same": found == best_first if apart else None}
+    return {
+        "means": means,
+        "differences": differences,
+        "orders": orders,
+        "covered": sum(row["covers"] for row in [*means, *differences]),
+        "intervals": len(means) + len(differences),
+    }
+
+
+def _against(row: dict[str, Any], planted: float) -> dict[str, Any]:
+    figures = {name: round(row[name], 3) for name in ("low", "high")}
+    return {
+        "planted": round(planted, 3),
+        "found": round(row["estimate"], 3),
+        **figures,
+        "covers": row["low"] <= planted <= row["high"],
+    }
+
+
+def run(data: Path, seed: int) -> dict[str, Any]:
+    """The whole study."""
+    study, people = make_study(read(data), seed)
+    reviewers = rate(study, people, seed)
+    report = close(study)
+    return {
+        "seed": seed,
+        "leniency": [{name: round(value, 2) for name, value in one.leniency.items()} for one in reviewers],
+        **compared(report, truth(study)),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with system_outputs.csv")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--studies", type=int, default=1, help="of one seed after the other")
+    options = parser.parse_args()
+
+    from config import stack
+
+    with tempfile.TemporaryDirectory(prefix="redress-planted-") as folder, stack.web_only(Path(folder)):
+        import django
+
+        django.setup()
+        from django.test.utils import override_settings
+
+        with override_settings(ALLOWED_HOSTS=["testserver"], SECURE_SSL_REDIRECT=False):
+            found = [run(options.data, options.seed + number) for number in range(options.studies)]
+    result = {
+        "studies": found,
+        "covered": sum(one["covered"] for one in found),
+        "intervals": sum(one["intervals"] for one in found),
+        "machine": {
+            "cores": os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "python": platform.python_version(),
+        },
+    }
+    json.dump(result, sys.stdout, indent=2)
+    print()
+    ordered = all(order["same"] is not False for one in found for order in one["orders"].values())
+    return 0 if ordered and result["covered"] >= 0.9 * result["intervals"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
