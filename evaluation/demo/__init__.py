@@ -15,7 +15,7 @@ from django.db import transaction
 from annotation import imports, jobs, pairs, projects, work
 from annotation.models import ItemImport, Membership, Pair, PairStatus, Project, Role
 from evaluation import output_imports, starting, studies
-from evaluation.models import OutputImport, System
+from evaluation.models import OutputImport, System, SystemKind
 from training import datasets
 
 NAME = "Demo: talk of the town"
@@ -153,14 +153,13 @@ def _approve(project: Project, lead) -> None:
 
 
 def _outputs(project: Project, trainer, known: dict[str, dict[str, str]]) -> None:
-    """Three systems that need no model: a careful editor, a word filter, and the text as it is."""
+    """Two systems that need no model: a careful editor and a word filter."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(["external_id", "system", "output"])
     for external_id, row in known.items():
         writer.writerow([external_id, "Careful editor", row["safe_rewrite"]])
         writer.writerow([external_id, "Word filter", BLANKED.sub("…", row["text"])])
-        writer.writerow([external_id, "Unchanged text", row["text"]])
     job = OutputImport.objects.create(
         project=project,
         created_by=trainer,
@@ -176,9 +175,15 @@ def _study(project: Project, lead, reviewer) -> None:
         project,
         lead,
         systems=systems,
-        reference=next(system for system in systems if system.name == "Unchanged text"),
+        controls=[SystemKind.ORIGINAL],
+        tuned=[system for system in systems if system.name == "Careful editor"],
+        reference=next(system for system in systems if system.name == "Word filter"),
         name="Which rewrite is better?",
+        hypotheses="The careful editor's rewrites are fairer than the word filter's, and say the same.",
         number_of_items=STUDIED,
+        practice=1,
+        checks=1,
+        guesses=2,
         seed=SEED,
     )
     studies.invite(study, lead, reviewer.username)
