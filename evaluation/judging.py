@@ -295,6 +295,17 @@ def unusable(judge: Judge):
     return judge.answers.filter(status__in=UNUSABLE).select_related("page__item")
 
 
+def results(study: Study) -> dict[str, Any]:
+    """What the judges of a closed study found, beside people: see judge_results.results.
+
+    Raises:
+        ValidationError: the study is not closed.
+    """
+    from evaluation import judge_results  # here, so that web processes do not load scipy
+
+    return judge_results.results(study)
+
+
 # Asking
 
 

@@ -15,7 +15,7 @@ from evaluation import judge_prompts, judging, reviewing, studies
 from evaluation.models import Judge, JudgeAnswer, Layout, Slot
 from tests.annotation import chat_server
 from tests.annotation.chat_server import answer, error, first, late
-from tests.evaluation.factories import make_study, rate_everything, start
+from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, rate_everything, start
 from tests.factories import EndpointFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -427,6 +427,8 @@ def test_judges_never_count_among_reviewers_and_nothing_is_read_before_closing(s
     assert [row.total for row in studies.progress(study)] == [2, 2]
     before = studies.hash_of_answers(study)
     with pytest.raises(ValidationError, match="once the study is closed"):
+        judging.results(study)
+    with pytest.raises(ValidationError, match="once the study is closed"):
         judging.unusable(judge)
     rate_everything(study)
     assert studies.hash_of_answers(study) != before
@@ -434,6 +436,137 @@ def test_judges_never_count_among_reviewers_and_nothing_is_read_before_closing(s
     perform(judge_of(study, server, seed=2))
     assert studies.hash_of_answers(study) == sealed
     assert reviewing.counts_of(study.reviewers.first().user, study) == {"total": 2, "done": 2}
+
+
+# What judges found, beside people
+
+
+def level_of(text):
+    """A level that a text has for everybody: from its last digit."""
+    return int(re.findall(r"\d", text)[-1]) % 5 + 1
+
+
+def agreeing_study(server, layout=Layout.SIDE_BY_SIDE, items=6, systems=2, reviewers=2, rates=level_of, **values):
+    """People rate by `level_of` and prefer the higher; so does the judge, unless told otherwise."""
+    study = study_of(items=items, systems=systems, reviewers=reviewers, layout=layout, **values)
+    keys = [criterion.key for criterion in study.criteria.all()]
+    for task in study.tasks.select_related("reviewer", "study").prefetch_related("slots"):
+        slots = sorted(task.slots.all(), key=lambda slot: level_of(slot.text))
+        tie = level_of(slots[-1].text) == level_of(slots[-2].text) if len(slots) > 1 else True
+        content = {"preferred": "tie" if tie else str(slots[-1].pk), "worst": "" if tie else str(slots[0].pk)}
+        if study.asks_criteria:
+            content["ratings"] = {str(slot.pk): dict.fromkeys(keys, level_of(slot.text)) for slot in slots}
+        reviewing.submit(task.reviewer, task.token, content)
+    return study
+
+
+def best(texts):
+    levels = [level_of(text) for text in texts]
+    return None if levels.count(max(levels)) > 1 else levels.index(max(levels))
+
+
+def test_a_judge_that_rates_as_people_do_agrees_with_them_fully(server):
+    Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server)
+    judge = perform(judge_of(study, server))
+    studies.close(study, study.created_by)
+    study.refresh_from_db()
+    (found,) = judging.results(study)["judges"]
+    assert (found["model"], found["answered_as"], found["usable"], found["finished"]) == ("tiny", ["tiny-1"], 12, True)
+    assert (found["money"], found["tokens"], found["prompt"]) == ("0.0024", 1_800, judge.prompt_template)
+    assert (found["failed"]["estimate"], found["failed"]["n"], found["failures"]) == (0, 12, [])
+    for row in found["criteria"]:
+        assert row["kappa"]["estimate"] == row["alpha"]["estimate"] == pytest.approx(1)
+        assert row["rank_correlation"]["estimate"] == pytest.approx(1)
+        assert (row["difference"]["estimate"], row["difference"]["n_ratings"]) == (0, 12)
+        assert (row["kappa"]["n_items"], row["kappa"]["n_reviewers"]) == (6, 2)
+        for means in row["means"]:
+            assert means["judge"]["mean"] == pytest.approx(means["people"]["mean"])
+            assert (means["judge"]["n"], means["people"]["n"]) == (6, 12)
+    choices = found["choices"]
+    assert (choices["with_people"]["estimate"], choices["with_people"]["n_ratings"]) == (1, 12)
+    assert choices["among_people"]["estimate"] == 1
+    assert found["position"]["consistent"]["estimate"] == 1
+    assert found["position"]["first_place"]["estimate"] == pytest.approx(0.5)
+    json.dumps(found)
+
+
+def test_a_judge_that_takes_the_first_output_and_likes_none_is_found_out(server):
+    Model(server, rates=lambda text: 1, prefers=lambda texts: 0)
+    study = agreeing_study(server, items=8)
+    perform(judge_of(study, server))
+    study = studies.close(study, study.created_by)
+    (found,) = judging.results(study)["judges"]
+    position = found["position"]
+    assert (position["first_place"]["estimate"], position["consistent"]["estimate"]) == (1, 0)
+    assert (position["towards_first"], position["towards_second"], position["pages"]) == (8, 0, 8)
+    assert "leans to the output it reads first" in position["verdict"]
+    row = found["criteria"][0]
+    assert row["difference"]["estimate"] < -1
+    assert row["rank_correlation"]["estimate"] is None and "the judge" in row["rank_correlation"]["reason"]
+
+
+def test_a_judge_that_likes_length_is_found_out(server):
+    study = make_study(items=6, systems=2, reviewers=1, layout=Layout.PAIRWISE)
+    for number, output in enumerate(study.systems.first().outputs.order_by("pk")):
+        output.text = f"A long way of saying nothing at all, {number}."
+        output.save()
+    study = start(study)
+    Model(server, prefers=lambda texts: max(range(len(texts)), key=lambda place: len(texts[place])))
+    for task in study.tasks.select_related("reviewer", "study"):
+        short = min(task.slots.all(), key=lambda slot: len(slot.text))
+        reviewing.submit(task.reviewer, task.token, {"preferred": str(short.pk)})
+    perform(judge_of(study, server))
+    study = studies.close(study, study.created_by)
+    (found,) = judging.results(study)["judges"]
+    assert (found["length"]["judge"]["estimate"], found["length"]["people"]["estimate"]) == (1, 0)
+    assert found["choices"]["with_people"]["estimate"] == 0
+    assert "One reviewer" in found["choices"]["with_people"]["reason"] or found["choices"]["with_people"]["reason"]
+    assert found["criteria"] == []
+    by_name = {row["name"]: (row["judge"]["count"], row["people"]["count"]) for row in found["choices"]["systems"]}
+    assert sorted(by_name.values()) == [(0, 6), (6, 0)]
+
+
+@pytest.mark.parametrize("layout", [Layout.RATE, Layout.BEST_WORST])
+def test_results_of_other_layouts_say_what_there_is_not(server, layout):
+    Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server, layout=layout, items=4, systems=3, reviewers=3)
+    perform(judge_of(study, server))
+    study = studies.close(study, study.created_by)
+    (found,) = judging.results(study)["judges"]
+    if layout == Layout.RATE:
+        assert found["criteria"][0]["kappa"]["estimate"] == pytest.approx(1)
+        assert all(found[name]["reason"] for name in ("choices", "position", "length"))
+    else:
+        assert found["criteria"] == [] and found["choices"]["with_people"]["estimate"] == 1
+        assert found["position"]["consistent"]["estimate"] == 1
+
+
+def test_results_leave_out_people_whom_the_rules_leave_out_and_need_no_answer_at_all(server):
+    Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server, min_seconds=30)
+    assert judging.results(studies.close(study, study.created_by)) == {
+        "reason": "No judge was run over this study.", "judges": []
+    }  # fmt: skip
+    server.default = answer("no")
+    perform(judge_of(study, server))
+    (found,) = judging.results(study.__class__.objects.get(pk=study.pk))["judges"]
+    assert (found["failed"]["estimate"], found["usable"]) == (1, 0)
+    assert found["criteria"][0]["kappa"]["estimate"] is None and found["criteria"][0]["kappa"]["reason"]
+    assert found["choices"]["with_people"]["reason"] and found["position"]["reason"]
+    assert found["criteria"][0]["means"][0]["people"]["n"] == 0, "everybody was too fast"
+
+
+def test_a_judge_that_is_one_of_the_systems_is_named(server):
+    Model(server)
+    study = make_study(items=1, systems=2, reviewers=1)
+    system = SystemFactory(project=study.project, kind="endpoint", base_model="tiny")
+    OutputFactory(system=system, item=study.project.items.get())
+    study = start(studies.change(study, systems=[*study.systems.all(), system]))
+    judge = judge_of(study, server)
+    perform(judge)
+    (found,) = judging.results(studies.close(study, study.created_by))["judges"]
+    assert found["also_systems"] == [system.name]
 
 
 @pytest.mark.slow
