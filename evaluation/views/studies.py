@@ -15,7 +15,7 @@ from annotation import access, exports, projects
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from annotation.pagination import page_by_id
-from evaluation import preferences, starting, studies
+from evaluation import starting, studies
 from evaluation.forms import PersonForm, StudyForm
 from evaluation.models import Report, ReviewTask, Study, StudyMembership
 from evaluation.views.jobs import job_partial
@@ -253,18 +253,6 @@ def report_again(request: HttpRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
     return redirect("evaluation:report", study.pk)
-
-
-@require_POST
-def use_as_preferences(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the reviewers preferred, as data for training."""
-    study = _study(request, pk, Role.TRAINER)
-    try:
-        messages.success(request, str(preferences.from_study(study, request.user)))
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-        return redirect("evaluation:report", study.pk)
-    return redirect("training:preferences", study.project_id)
 
 
 @require_GET

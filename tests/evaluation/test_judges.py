@@ -6,17 +6,19 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 
 from annotation import endpoints, jobs
 from annotation.jobs import JobStatus
+from annotation.models import Role
 from annotation.suggesters import Answer
 from config.processes import wait_until
-from evaluation import judge_prompts, judging, reviewing, studies
-from evaluation.models import Judge, JudgeAnswer, Layout, Slot
+from evaluation import judge_prompts, judging, reports, reviewing, studies
+from evaluation.models import Judge, JudgeAnswer, Layout, Report, Slot
 from tests.annotation import chat_server
 from tests.annotation.chat_server import answer, error, first, late
 from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, rate_everything, start
-from tests.factories import EndpointFactory
+from tests.factories import EndpointFactory, MembershipFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -567,6 +569,118 @@ def test_a_judge_that_is_one_of_the_systems_is_named(server):
     perform(judge)
     (found,) = judging.results(studies.close(study, study.created_by))["judges"]
     assert found["also_systems"] == [system.name]
+
+
+# Pages and API
+
+
+def test_a_lead_runs_a_judge_in_the_pages_and_reads_what_it_found_after_closing(server, client):
+    model = Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server, items=4)
+    client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
+    url = reverse("evaluation:judges", args=[study.pk])
+    assert "There is no endpoint" in client.get(url).content.decode()
+    endpoint = EndpointFactory(base_url=server.url, concurrency=1)
+    shown = client.get(url).content.decode()
+    assert "<strong>8 questions</strong> about 4 different pages" in shown and "You are a careful reviewer" in shown
+    assert url in client.get(study.get_absolute_url()).content.decode()
+    data = {"endpoint": endpoint.pk, "rate_per_minute": 60_000, "max_tokens": 500, "seed": 1, "by_schema": "on"}
+    guess = client.post(reverse("evaluation:judge-estimate", args=[study.pk]), data).content.decode()
+    assert "<strong>4 questions</strong>" in guess and "USD" in guess
+    refused = client.post(url, data | {"prompt_template": "Mine: {text}"})
+    assert refused.status_code == 422
+    said = refused.content.decode()
+    assert "This endpoint costs money" in said and "{outputs} exactly once" in said and "Mine: {text}" in said
+    made = client.post(url, data | {"budget": "0.5", "swap": "on"})
+    judge = Judge.objects.get()
+    assert made.url == judge.get_absolute_url()
+    assert (judge.swap, judge.max_tokens, judge.prompt_version) == (True, 500, 1)
+    server.replies = {study.project.items.first().text: answer("I would rather say B is best.")}
+    perform(judge)
+    page = client.get(judge.get_absolute_url()).content.decode()
+    assert "6 of 8 answers are usable" in page and "Not in the form that was asked for" in page
+    assert "No results yet" in page
+    unusable = reverse("evaluation:judge-unusable", args=[judge.pk])
+    assert client.get(unusable).status_code == 404
+    assert "rather say" not in page and "rather say" not in client.get(url).content.decode()
+    study = studies.close(study, study.created_by)
+    assert "Not in the report yet" in client.get(judge.get_absolute_url()).content.decode()
+    jobs.execute(Report.objects, Report.objects.get().pk, reports.run)
+    page = client.get(judge.get_absolute_url()).content.decode()
+    assert "beside people" in page and "Weighted kappa" in page and "Chose the same in both orders" in page
+    assert "I would rather say B is best." in client.get(unusable).content.decode()
+    assert model.prompt
+
+
+def test_a_judge_that_ends_after_the_study_was_closed_has_the_report_computed_again(server):
+    Model(server)
+    study = study_of(items=1)
+    rate_everything(study)
+    study = studies.close(study, study.created_by)
+    judge = perform(judge_of(study, server))
+    assert Report.objects.count() == 2
+    jobs.execute(Report.objects, Report.objects.first().pk, reports.run)
+    assert [row["id"] for row in Report.objects.first().results["judges"]["judges"]] == [judge.pk]
+
+
+def test_a_judge_is_stopped_and_goes_on_in_the_pages_with_a_new_budget(server, client):
+    Model(server)
+    study = study_of(items=2)
+    judge = judge_of(study, server, budget=None, budget_tokens=1)
+    client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
+    assert "Stop" in client.get(judge.get_absolute_url()).content.decode()
+    client.post(reverse("evaluation:judge-cancel", args=[judge.pk]))
+    judge.refresh_from_db()
+    assert judge.status == JobStatus.CANCELLED
+    url = reverse("evaluation:judge-go-on", args=[judge.pk])
+    refused = client.post(url, {"rate_per_minute": 0, "budget_tokens": 5})
+    assert refused.status_code == 422 and "greater than or equal to 1" in refused.content.decode()
+    assert client.post(url, {"rate_per_minute": 9_000, "budget_tokens": 100_000}).status_code == 302
+    judge = perform(judge)
+    assert (judge.status, judge.rate_per_minute, judge.budget_tokens) == (JobStatus.FINISHED, 9_000, 100_000)
+    assert client.get(reverse("evaluation:judge-progress", args=[judge.pk])).status_code == 200
+
+
+def test_a_trainer_runs_a_judge_by_the_api_and_reads_its_answers_after_closing(server, client):
+    Model(server)
+    study = study_of(items=2)
+    client.force_login(MembershipFactory(project=study.project, role=Role.TRAINER).user)
+    endpoint = EndpointFactory(base_url=server.url, concurrency=1)
+    data = {"study": study.pk, "endpoint": endpoint.pk, "rate_per_minute": 60_000}
+    send = {"content_type": "application/json"}
+    guess = client.post("/api/judges/estimate/", data, **send).json()
+    assert (guess["pages"], guess["questions"]) == (2, 4) and guess["tokens"] < guess["most_tokens"]
+    assert list(client.post("/api/judges/", data, **send).json()) == ["budget"]
+    assert list(client.post("/api/judges/", data | {"endpoint": 0}, **send).json()) == ["endpoint"]
+    made = client.post("/api/judges/", data | {"budget": "1"}, **send)
+    assert made.status_code == 201, made.json()
+    url = f"/api/judges/{made.json()['id']}/"
+    judge = perform(Judge.objects.get())
+    shown = client.get(url).json()
+    assert (shown["status"], shown["done"], shown["spent"]["tokens"]) == ("finished", 4, 600)
+    assert client.get(f"{url}failures/").json() == []
+    assert client.get(f"{url}answers/").status_code == 400, "not before the study is closed"
+    assert client.post(f"{url}go-on/", {}, **send).status_code == 400
+    assert client.post(f"{url}cancel/").status_code == 200
+    assert [row["id"] for row in client.get("/api/judges/", {"study": study.pk}).json()["results"]] == [judge.pk]
+    studies.close(study, study.created_by)
+    rows = client.get(f"{url}answers/").json()["results"]
+    assert len(rows) == 4 and rows[0]["content"]["preferred"] == rows[0]["shown"][0]
+
+
+def test_a_reviewer_who_may_watch_a_judge_learns_nothing_of_systems_or_answers(server, client):
+    Model(server)
+    study = study_of(items=2, reviewers=1)
+    judge = perform(judge_of(study, server))
+    person = study.reviewers.get().user
+    MembershipFactory(project=study.project, user=person, role=Role.LEAD)
+    client.force_login(person)
+    pages = [judge.get_absolute_url(), reverse("evaluation:judges", args=[study.pk]), study.get_absolute_url()]
+    pages += ["/api/judges/", f"/api/judges/{judge.pk}/", f"/api/judges/{judge.pk}/failures/"]
+    shown = "".join(client.get(page).content.decode() for page in pages)
+    for system in study.systems.all():
+        assert system.name not in shown
+    assert "So it is." not in shown and not any(str(slot.pk) in shown for slot in Slot.objects.all())
 
 
 @pytest.mark.slow

@@ -87,16 +87,30 @@ def test_a_trainer_uses_a_closed_study_in_the_page_and_by_the_api(client):
     study = running_study(items=2, systems=2, reviewers=1)
     system = study.systems.first()
     client.force_login(MembershipFactory(project=study.project, role=Role.TRAINER).user)
-    assert client.post(f"/api/studies/{study.pk}/preferences/").status_code == 400
+    api, url = f"/api/studies/{study.pk}/preferences/", reverse("evaluation:preferences", args=[study.pk])
+    assert client.post(api).status_code == client.get(api).status_code == 400
+    assert client.get(url).url == study.get_absolute_url(), "there is nothing yet"
     rate(study, lambda task: system)
-    report = client.get(reverse("evaluation:report", args=[study.pk])).content.decode()
-    assert "Use as preferences" in report
-    page = client.post(reverse("evaluation:preferences", args=[study.pk]), follow=True)
-    assert "2 preferences made." in page.content.decode()
-    assert client.post(f"/api/studies/{study.pk}/preferences/").json() == {"made": 0, "present": 2, "unusable": 0}
+    for page in (study.get_absolute_url(), reverse("evaluation:report", args=[study.pk])):
+        assert url in client.get(page).content.decode()
+    shown = client.get(url).content.decode()
+    assert "<strong>2 pairs</strong> of 2 texts." in shown and "Make 2 preferences" in shown
+    assert "No pair of outputs meets this" in client.get(url, {"least_votes": 2}).content.decode()
+    refused = client.get(url, {"by": "nonsense"})
+    assert refused.status_code == 422 and "nonsense" in refused.content.decode()
+    none = client.post(url, {"by": "all", "distance": 3})
+    assert none.status_code == 422 and "that far apart" in none.content.decode()
+    made = client.post(url, {"by": "choice", "use_rewrite": "yes", "least_votes": ""}, follow=True)
+    assert "2 preferences made." in made.content.decode()
+    assert "2 are there already" in client.get(url).content.decode()
+    assert client.post(api).json() == {"made": 0, "present": 2, "unusable": 0}
+    assert client.get(api).json() == {"pairs": 2, "texts": 2, "present": 2}
+    assert client.get(api, {"least_share": 101}).status_code == 400
+    assert client.post(api, {"by": "all", "distance": 3}, content_type="application/json").status_code == 400
     client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
-    assert client.post(f"/api/studies/{study.pk}/preferences/").status_code == 403
+    assert client.post(api).status_code == client.get(api).status_code == client.get(url).status_code == 403
     assert "Use as preferences" not in client.get(reverse("evaluation:report", args=[study.pk])).content.decode()
+    assert "Use as preferences" not in client.get(study.get_absolute_url()).content.decode()
 
 
 # Every layout, and what the options do
