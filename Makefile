@@ -77,6 +77,10 @@ bench-generation: ## how fast outputs are generated; ARGS="--device cuda --shape
 bench-datasets: ## freezing 100,000 pairs with near-duplicates; ARGS="--pairs 300000"
 	@exec $(IN_VENV) -m benchmarks.datasets $(ARGS)
 
+.PHONY: bench-design
+bench-design: ## the design of blind studies of 100,000 outputs, and how balanced it comes out
+	@exec $(IN_VENV) -m benchmarks.design $(ARGS)
+
 .PHONY: install
 install: ## only make .venv
 	@$(IN_VENV)
