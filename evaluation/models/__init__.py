@@ -1,5 +1,6 @@
 """Systems and their outputs, blind studies of them, and the reports."""
 
+from evaluation.models.guests import GuestLink
 from evaluation.models.studies import (
     PER_PAGE,
     Allocation,
@@ -51,6 +52,7 @@ __all__ = [
     "Generation",
     "Guess",
     "Guessed",
+    "GuestLink",
     "Hypothesis",
     "Layout",
     "OnFailure",
