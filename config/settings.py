@@ -246,6 +246,7 @@ SPECTACULAR_SETTINGS = {
         "GoldKind": "annotation.gold.KIND_CHOICES",
         "AssignmentState": "annotation.models.AssignmentState",
         "RoundState": "annotation.models.RoundState",
+        "GuestState": "evaluation.models.GuestState",
         "StudyStatus": "evaluation.models.StudyStatus",
         "SystemKind": "evaluation.models.SystemKind",
         "DatasetKind": "training.models.DatasetKind",

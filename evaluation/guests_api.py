@@ -12,15 +12,13 @@ from annotation.access import ScopedAPI
 from annotation.filters import ProjectFilterSet
 from annotation.models import Role
 from evaluation import guests
-from evaluation.models import GuestLink, Study
+from evaluation.models import GuestLink, GuestState, Study
 
 
 class GuestLinkSerializer(serializers.ModelSerializer):
     study = serializers.IntegerField(source="membership.study_id")
     user = serializers.CharField(source="membership.user.username", help_text="As in ratings and progress.")
-    state = serializers.ChoiceField(
-        choices=[("unused", "Not used yet"), ("used", "Used"), ("expired", "Expired"), ("revoked", "Revoked")]
-    )
+    state = serializers.ChoiceField(choices=GuestState.choices)
 
     class Meta:
         model = GuestLink
@@ -41,7 +39,9 @@ class NewGuestLinkSerializer(GuestLinkSerializer):
 
 class GuestLinkWriteSerializer(serializers.Serializer):
     study = serializers.IntegerField()
-    label = serializers.CharField(default="", allow_blank=True, max_length=guests.MAX_LABEL_LENGTH)
+    label = serializers.CharField(  # type: ignore[assignment]
+        default="", allow_blank=True, max_length=guests.MAX_LABEL_LENGTH
+    )
     count = serializers.IntegerField(default=1, min_value=1, max_value=guests.MAX_AT_ONCE)
     days = serializers.IntegerField(default=guests.DEFAULT_DAYS, min_value=1, max_value=guests.MAX_DAYS)
 

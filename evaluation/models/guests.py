@@ -10,6 +10,13 @@ from annotation.models import Project, ProjectScopedQuerySet
 from evaluation.models.studies import Study, StudyMembership
 
 
+class GuestState(models.TextChoices):
+    UNUSED = "unused", "Not used yet"
+    USED = "used", "In use"
+    EXPIRED = "expired", "Expired"
+    REVOKED = "revoked", "Revoked"
+
+
 class GuestLink(models.Model):
     """The link of one reviewer of one study. Whoever has it reviews as that person until it expires or is revoked.
 
@@ -51,10 +58,9 @@ class GuestLink(models.Model):
         return self.expires_at <= timezone.now()
 
     @property
-    def state(self) -> str:
-        """revoked, expired, unused or used."""
+    def state(self) -> GuestState:
         if self.ended_at:
-            return "revoked"
+            return GuestState.REVOKED
         if self.is_expired:
-            return "expired"
-        return "used" if self.first_used_at else "unused"
+            return GuestState.EXPIRED
+        return GuestState.USED if self.first_used_at else GuestState.UNUSED

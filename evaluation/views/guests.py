@@ -164,7 +164,7 @@ def _act(request: HttpRequest, link: GuestLink, form: forms.Form | None, action,
     """Do it and show the links again; where a rule refuses, with the reasons."""
     study = link.study
     if form is not None and not form.is_valid():
-        return _page(request, study, problems=[f"{link}: {' '.join(form.errors['days'])}"])
+        return _page(request, study, problems=[f"{link}: {' '.join(str(error) for error in form.errors['days'])}"])
     try:
         action(form.cleaned_data["days"] if form is not None else None)
     except ValidationError as error:

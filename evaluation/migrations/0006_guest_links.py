@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotation', '0013_reading_by_person'),
-        ('evaluation', '0004_study_design'),
+        ('evaluation', '0005_judges'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
