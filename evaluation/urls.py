@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import judges, lineage, preferences, rate, studies, systems, tries
+from evaluation.views import guests, judges, lineage, preferences, rate, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -49,6 +49,13 @@ urlpatterns = [
     path("judges/<int:pk>/cancel/", judges.cancel, name="judge-cancel"),
     path("judges/<int:pk>/go-on/", judges.go_on, name="judge-go-on"),
     path("judges/<int:pk>/unusable/", judges.unusable, name="judge-unusable"),
+    # Reviewers without an account
+    path("studies/<int:pk>/guests/", guests.index, name="guests"),
+    path("guest-links/<int:pk>/renew/", guests.renew, name="guest-renew"),
+    path("guest-links/<int:pk>/extend/", guests.extend, name="guest-extend"),
+    path("guest-links/<int:pk>/revoke/", guests.revoke, name="guest-revoke"),
+    path("review/", guests.ended, name="review-ended"),
+    path("review/<str:token>/", guests.review, name="review"),
     # Reviewers
     path("studies/<int:pk>/rate/", rate.rate, name="rate"),
     path("studies/<int:pk>/rate/back/", rate.back, name="back"),
