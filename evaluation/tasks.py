@@ -4,7 +4,7 @@ from celery import shared_task
 
 from annotation import jobs
 from evaluation import output_imports
-from evaluation.models import Generation, OutputImport, PowerAnalysis, Report, SystemKind, TryOutput
+from evaluation.models import Generation, Judge, OutputImport, PowerAnalysis, Report, SystemKind, TryOutput
 
 
 @shared_task(name="evaluation.execute_output_import")
@@ -67,6 +67,13 @@ def execute_power_analysis(pk: int) -> None:
     jobs.execute(PowerAnalysis.objects.all(), pk, planning.run)
 
 
+@shared_task(name="evaluation.execute_judge")
+def execute_judge(pk: int) -> None:
+    from evaluation import judging
+
+    jobs.execute(Judge.objects.all(), pk, judging.run)
+
+
 # Those that are sent again go to the worker of the queue default, which knows where they belong.
 jobs.TASKS.update(
     {
@@ -75,5 +82,6 @@ jobs.TASKS.update(
         TryOutput: ask_for_try,
         Report: execute_report,
         PowerAnalysis: execute_power_analysis,
+        Judge: execute_judge,
     }
 )

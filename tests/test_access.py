@@ -29,8 +29,8 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import reports, studies, systems, tries
-from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
+from evaluation import planning, reports, studies, systems, tries
+from evaluation.models import FailedOutput, Generation, OutputImport, PowerAnalysis, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything, start
 from tests.factories import (
     EndpointFactory,
@@ -478,6 +478,14 @@ API: dict[str, Rule] = {
     "GET study-readiness": api({LEAD}, "draft-study"),
     "POST study-reviewers": api({LEAD}, "draft-study"),
     "POST study-remove-reviewer": api({LEAD}, "draft-study"),
+    "POST study-revoke": api({LEAD}, "study"),
+    "GET study-protocol": api(READERS, "closed-study"),
+    "GET study-amendments": api(READERS, "closed-study"),
+    "POST study-amendments": api({LEAD}, "closed-study"),
+    "GET power-analysis-list": api(EVERYBODY),
+    "POST power-analysis-list": api({LEAD}, body=lambda world: {"study": world["draft-study"].pk}),
+    "GET power-analysis-detail": api(READERS, "power-analysis"),
+    "POST power-analysis-cancel": api({LEAD}, "power-analysis"),
     "POST study-start": api({LEAD}, "draft-study"),
     "POST study-close": api({LEAD}, "study"),
     "POST study-report": api({LEAD}, "closed-study"),
@@ -585,6 +593,11 @@ def world(settings, tmp_path):
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()
+    made["power-analysis"] = planning.request(
+        made["draft-study"], people[LEAD], items=[10], ratings_per_output=[1], reviewers=2
+    )
+    jobs.execute(PowerAnalysis.objects, made["power-analysis"].pk, planning.run)
+    made["power-analysis"].refresh_from_db()
     made["study"] = start(make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]]))
     made["task"] = made["study"].tasks.first()
     closed = start(make_study(project=project, lead=people[LEAD], reviewers=2))

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('evaluation', '0004_study_design'),
+        ('evaluation', '0005_judges'),
     ]
 
     operations = [
