@@ -28,6 +28,7 @@ from evaluation import (
     systems,
     tries,
 )
+from evaluation.guests_api import GuestLinkViewSet
 from evaluation.lineage_api import LineageSerializer
 from evaluation.models import (
     CONTROLS,
@@ -934,4 +935,5 @@ def register(router) -> None:
     router.register("studies", StudyViewSet, basename="study")
     router.register("power-analyses", PowerAnalysisViewSet, basename="power-analysis")
     router.register("reports", ReportViewSet, basename="report")
+    router.register("guest-links", GuestLinkViewSet, basename="guest-link")
     router.register("review-tasks", ReviewTaskViewSet, basename="review-task")

@@ -66,6 +66,7 @@ def content_of(found: Protocol, blind: bool = False) -> dict[str, Any]:
             content.pop(name, None)
         for name in TELLING_DESIGN:
             content["design"].pop(name, None)
+        content.pop("shown_as", None)  # it quotes the beginnings that are cut
     return content
 
 
@@ -139,7 +140,8 @@ def _pages(content: dict[str, Any]) -> Section:
     ]
     if design["layout"] != Layout.RATE:
         facts.append(("Preference", design["preference_question"]))
-    facts.append(("Outputs are shown", "\n".join(content["shown"])))
+    if "shown_as" in content:
+        facts.append(("Outputs are shown", "\n".join(content["shown_as"])))
     facts.append(("Who sees what", f"SHA-256 {content['assignment']}"))
     return Section("Pages", facts, texts=[content["instructions"]] if content["instructions"] else [])
 

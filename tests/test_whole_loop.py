@@ -315,6 +315,8 @@ def set_up_study(page, project: Project, photograph) -> Study:
     page.check(f"[name=reference][value='{systems['mistral-7b-instruct-base']}']")
     page.locator("[name=controls]").first.uncheck()
     photograph(page, "study-new")
+    for name in ("practice", "checks", "repeats", "guesses"):
+        page.fill(f"[name={name}]", "0")
     page.click("button.primary")
     page.wait_for_url("**/studies/*/")
     for name in ("rita", "raj"):
