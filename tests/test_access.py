@@ -30,8 +30,8 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import guests, reports, studies, systems, tries
-from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
+from evaluation import guests, planning, reports, studies, systems, tries
+from evaluation.models import FailedOutput, Generation, OutputImport, PowerAnalysis, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything, start
 from tests.factories import (
     EndpointFactory,
@@ -235,6 +235,16 @@ PAGES: dict[str, Rule] = {
     "evaluation:study-start": page({LEAD}, "draft-study"),
     "evaluation:study-close": page({LEAD}, "study"),
     "evaluation:study-remove-reviewer": page({LEAD}, "study-reviewer"),
+    "evaluation:study-revoke-reviewer": page({LEAD}, "study-reviewer"),
+    "evaluation:power": page(READERS, "draft-study"),
+    "POST evaluation:power": page({LEAD}, "draft-study"),
+    "evaluation:power-use": page({LEAD}, "power-analysis"),
+    "evaluation:power-progress": page(READERS, "power-analysis"),
+    "evaluation:power-cancel": page({LEAD}, "power-analysis"),
+    "evaluation:power-figure": page(READERS, "power-analysis"),
+    "evaluation:protocol": page(READERS, "closed-study"),
+    "evaluation:amend": page({LEAD}, "study"),
+    "evaluation:protocol-file": page(READERS, "closed-study", ending="json"),
     "evaluation:ratings": page(READERS, "closed-study"),
     "evaluation:report": page(READERS, "closed-study"),
     "evaluation:report-again": page({LEAD}, "closed-study"),
@@ -475,6 +485,14 @@ API: dict[str, Rule] = {
     "GET study-readiness": api({LEAD}, "draft-study"),
     "POST study-reviewers": api({LEAD}, "draft-study"),
     "POST study-remove-reviewer": api({LEAD}, "draft-study"),
+    "POST study-revoke": api({LEAD}, "study"),
+    "GET study-protocol": api(READERS, "closed-study"),
+    "GET study-amendments": api(READERS, "closed-study"),
+    "POST study-amendments": api({LEAD}, "closed-study"),
+    "GET power-analysis-list": api(EVERYBODY),
+    "POST power-analysis-list": api({LEAD}, body=lambda world: {"study": world["draft-study"].pk}),
+    "GET power-analysis-detail": api(READERS, "power-analysis"),
+    "POST power-analysis-cancel": api({LEAD}, "power-analysis"),
     "POST study-start": api({LEAD}, "draft-study"),
     "POST study-close": api({LEAD}, "study"),
     "POST study-report": api({LEAD}, "closed-study"),
@@ -588,6 +606,11 @@ def world(settings, tmp_path):
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()
+    made["power-analysis"] = planning.request(
+        made["draft-study"], people[LEAD], items=[10], ratings_per_output=[1], reviewers=2
+    )
+    jobs.execute(PowerAnalysis.objects, made["power-analysis"].pk, planning.run)
+    made["power-analysis"].refresh_from_db()
     running = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     invited = guests.create(running, people[LEAD])[0]
     made["guest-link"], made["guest-token"] = invited.link, SimpleNamespace(pk=invited.token)
