@@ -24,10 +24,10 @@ def test_counts_are_those_of_the_pages():
     assert not found.balanced
     assert found.words == (
         "Each reviewer has 2 pages and sees each system 1 to 2 times: the counts of the systems for one reviewer "
-        "differ by 1 at most. Each two systems stand together on 1 to 2 pages. Each system stands at each place on the "
-        "page 0 to 2 times; the counts of the places of a system for one reviewer differ by 1 at most. Of two systems, one "
-        "stands before the other at most 1 time more than after. The average efficiency factor is 0.74 (1 when "
-        "every page shows all systems)."
+        "differ by 1 at most. Each two systems stand together on 1 to 2 pages. Each system stands at each place on "
+        "the page 0 to 2 times; the counts of the places of a system for one reviewer differ by 1 at most. Of two "
+        "systems, one stands before the other at most 1 time more than after. The average efficiency factor is "
+        "0.74 (1 when every page shows all systems)."
     )
 
 
