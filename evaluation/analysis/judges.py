@@ -163,7 +163,7 @@ def agreement(people: Ratings, judge: Ratings) -> Agreement:
 
     def kappa(rows: Ints) -> float:
         table = np.bincount(code[rows], minlength=levels**2).reshape(levels, levels)
-        return _kappa(table)
+        return quadratic_kappa(table)
 
     def alpha(rows: Ints) -> float:
         table = np.bincount(code[rows], minlength=levels**2).reshape(levels, levels)
@@ -200,8 +200,8 @@ def agreement(people: Ratings, judge: Ratings) -> Agreement:
     )
 
 
-def _kappa(table: Ints) -> float:
-    """NaN where chance alone would agree on everything."""
+def quadratic_kappa(table: Ints) -> float:
+    """Quadratic weighted kappa of counts, shape (levels, levels); NaN where chance alone would agree on everything."""
     used = np.flatnonzero(table.sum(axis=0) + table.sum(axis=1))
     if used.size < 2:
         return float("nan")
