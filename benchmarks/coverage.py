@@ -46,6 +46,7 @@ MEDIAN = "median"  # takes whole levels only, so its intervals cannot be held ag
 FALSE_NONINFERIORITY = 0.025  # systems at the margin that are called non-inferior, at most
 MARGIN = 0.3  # levels
 TIE = 0.35  # latent distance below which a reviewer prefers neither
+TRUE_PAGES = 1_000_000  # that true values of preferences are taken from
 PROBABILITIES = (0.08, 0.17, 0.35, 0.25, 0.15)
 SEED = 20_240_501
 
@@ -237,7 +238,7 @@ def true_preferences(scenario: Scenario, rng: np.random.Generator, pages_drawn: 
     """The same figures where every page has a text and a reviewer of its own: what they are on average over both."""
     count = len(scenario.shifts)
     sums: dict[str, Any] = defaultdict(list)
-    block = 100_000
+    block = min(pages_drawn, 100_000)
     for _ in range(max(1, pages_drawn // block)):
         own = np.hypot(scenario.sd_item_system, np.hypot(scenario.sd_reviewer_system, 1.0))
         seen = np.asarray(scenario.shifts) + own * rng.standard_normal((block, count))
@@ -486,16 +487,17 @@ def reliability_parts(values: Floats) -> tuple[float, float]:
 def run(
     scenario: Scenario, simulations: int, models: int, draws: int, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """All figures of one kind of study; the mixed model in the first `models` of the simulations."""
+    """All figures of one kind of study: models in the first `models` of the simulations, their errors and the judge in
+    the first half of those."""
     rng = np.random.default_rng([SEED, SCENARIOS.index(scenario)])
     started = time.perf_counter()
     tallies: dict[str, Tally] = defaultdict(Tally)
-    true_choices = true_preferences(scenario, rng, 1_000_000)
+    true_choices = true_preferences(scenario, rng, TRUE_PAGES)
     icc = true_icc(scenario, rng)
     findings: dict[str, list[list[bool]]] = defaultdict(list)
     kept: dict[str, list[list[bool]]] = defaultdict(list)
     for number in range(simulations):
-        model = number < models
+        model, slow = number < models, number < models // 2
         parts = [
             ratings_figures(scenario, rng, draws, model),
             preference_figures(scenario, rng, true_choices),
@@ -503,14 +505,14 @@ def run(
         ]
         if scenario.seats == "all":  # the others do not depend on who sees which output
             parts.append(blinding_figures(scenario, rng))
-        if scenario.judge and model:
+        if scenario.judge and slow:
             parts.append(judge_figures(scenario, rng))
         for figures in parts:
             for name, found, truth in figures:
                 tallies[name].add(number, found, truth)
-        for name, yes in false_findings(scenario, rng, draws, model).items():
+        for name, yes in false_findings(scenario, rng, draws, slow).items():
             findings[name].append([yes])
-        for name, verdicts in false_noninferiority(scenario, rng, draws, model).items():
+        for name, verdicts in false_noninferiority(scenario, rng, draws, slow).items():
             kept[name].append(verdicts)
         if number % 50 == 49:
             say(f"{scenario.name}: {number + 1} of {simulations}, {time.perf_counter() - started:.0f} s")
@@ -555,6 +557,10 @@ def measure(
         for scenario in SCENARIOS
         if names is None or scenario.name in names
     }
+    return together(found, simulations, min(models, simulations), draws)
+
+
+def together(found: dict[str, Any], simulations: int, models: int, draws: int) -> dict[str, Any]:
     missed = [
         f"{scenario}: {figure}"
         for scenario, one in found.items()
@@ -571,7 +577,7 @@ def measure(
         "targets_met": not missed,
         "missed": missed,
         "simulations": simulations,
-        "models": min(models, simulations),
+        "models": models,
         "draws": draws,
         "seed": SEED,
         "scenarios": found,
@@ -596,11 +602,13 @@ def page(result: dict[str, Any]) -> str:
         "Written by `make validate-statistics` (benchmarks/coverage.py), with all figures in validation.json. Every "
         "study here is simulated, so that the truth is known; each is analysed by the functions that the report uses.",
         "",
-        f"**{result['simulations']:,} studies of each kind**; the mixed model, the ICC and the judge, which take "
-        f"longest, in {result['models']:,} of them. {result['draws']} draws inside each bootstrap (the report takes "
+        f"**{result['simulations']:,} studies of each kind**. What takes longest is in fewer: the mixed model and the "
+        f"ICC in {result['models']:,}, the mixed model's errors and the judge in {result['models'] // 2:,}. "
+        f"{result['draws']} draws inside each bootstrap (the report takes "
         f"more), seed {result['seed']}. A rating is a latent number cut at four thresholds. The latent number is a "
-        f"system's shift ({shifts}; the first is the reference), plus normal effects of the text (standard deviation {first.sd_item:g}), of the reviewer ({first.sd_reviewer:g}), of the text by "
-        f"system ({first.sd_item_system:g}), of the reviewer by system ({first.sd_reviewer_system:g}), plus noise (1). "
+        f"system's shift ({shifts}; the first is the reference), plus normal effects of the text "
+        f"(standard deviation {first.sd_item:g}), of the reviewer ({first.sd_reviewer:g}), of the text by system "
+        f"({first.sd_item_system:g}), of the reviewer by system ({first.sd_reviewer_system:g}), plus noise (1). "
         "Preferences are made of the same numbers: the highest is preferred, none where the two highest are less than "
         f"{TIE:g} apart.",
         "",
@@ -611,7 +619,8 @@ def page(result: dict[str, Any]) -> str:
         "have given on 1,500 to 2,000 other texts.",
         "",
         f"Target: {LOWEST:.0%} to {HIGHEST:.0%} of the 95 % intervals cover the true value. Missed targets are in "
-        "bold. A median takes whole levels only, so it has no upper limit here. Shares are over all systems of a study; by chance alone a share moves by up to about "
+        "bold. A median takes whole levels only, so it has no upper limit here. Shares are over all systems of a "
+        "study; by chance alone a share moves by up to about "
         f"{wobble:.1f} points.",
         "",
         "| study | |",
@@ -663,12 +672,22 @@ def main() -> int:
     parser.add_argument("--draws", type=int, default=499, help="of each bootstrap")
     parser.add_argument("--only", nargs="*", help="names of the kinds of study")
     parser.add_argument("--write", type=Path, help="folder for validation.md and validation.json")
+    parser.add_argument("--join", type=Path, nargs="*", help="put results of some kinds each together, and draw none")
     options = parser.parse_args()
 
     def say(words: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
-    result = measure(options.simulations, options.models, options.draws, options.only, say)
+    if options.join:
+        parts = [json.loads(file.read_text()) for file in options.join]
+        numbers = {(part["simulations"], part["models"], part["draws"], part["seed"]) for part in parts}
+        if len(numbers) > 1:
+            parser.error("the results do not have the same numbers of studies and draws")
+        every = {name: one for part in parts for name, one in part["scenarios"].items()}
+        found = {scenario.name: every[scenario.name] for scenario in SCENARIOS if scenario.name in every}
+        result = together(found, *list(numbers.pop())[:3])
+    else:
+        result = measure(options.simulations, options.models, options.draws, options.only, say)
     text = json.dumps(result, indent=2)
     if options.write:
         (options.write / "validation.json").write_text(text + "\n")

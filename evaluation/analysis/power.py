@@ -140,8 +140,8 @@ class Chance:
 class Power:
     """superiority: studies that find the difference, on its right side. confirmed: those of them in which the
     signed-rank test of the texts' differences, the report's check, finds it too. noninferiority: studies that call an
-    equally good system non-inferior. width: mean width of the difference's 95 % interval, in levels. difference: to be found, in
-    levels. ratings: how many the study needs in all. note: how it was tested, in words."""
+    equally good system non-inferior. width: mean width of the difference's 95 % interval, in levels. difference: to be
+    found, in levels. ratings: how many the study needs in all. note: how it was tested, in words."""
 
     superiority: Chance
     confirmed: Chance

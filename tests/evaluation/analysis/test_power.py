@@ -176,7 +176,7 @@ def test_what_a_pilot_cannot_tell_is_said():
 
 @pytest.mark.parametrize(("reviewers", "each"), [(6, 6), (6, 3), (5, 1), (1, 1)])
 def test_simulated_studies_are_judged_as_the_report_judges_real_ones(reviewers, each):
-    """All at once as means.difference and noninferiority one by one, up to the noise of the bootstrap's draws."""
+    """All at once as means.difference one by one, up to its draws, where reviewers do not always weigh the same."""
     plan = Plan(items=60, reviewers=reviewers, ratings_per_output=each)
     who = power.who_rates(60, reviewers, each)
     values = power.draw(plan, (0.0, 0.4), who, rng(), 3)
@@ -187,8 +187,7 @@ def test_simulated_studies_are_judged_as_the_report_judges_real_ones(reviewers, 
         ratings = as_ratings(values[study], who, reviewers=reviewers, levels=5)
         found = means.difference(ratings, 1, 0, rng=rng(), draws=6_000)
         assert found.difference.estimate == pytest.approx(fast.mean[study])
-        assert found.se == pytest.approx(fast.se[study], rel=0.05)
-        assert found.df == pytest.approx(fast.df[study], rel=0.15)
-        assert found.p == pytest.approx(fast.p[study], abs=0.02)
-        assert found.difference.high - found.difference.low == pytest.approx(2 * fast.reach[study], rel=0.08)
+        assert found.se == pytest.approx(fast.se[study], rel=0.1)
+        assert found.p == pytest.approx(fast.p[study], abs=0.03)
+        assert found.difference.high - found.difference.low == pytest.approx(2 * fast.reach[study], rel=0.12)
         assert ranks.wilcoxon(ratings, 1, 0).p == pytest.approx(p[study], rel=1e-6)
