@@ -115,7 +115,8 @@ def fit(ratings: Ratings, exog: Floats, components: Sequence[str]) -> Fit:
     ratios = {name: float(ratio) if ratio > NEGLIGIBLE else 0.0 for name, ratio in zip(names, best.x, strict=True)}
     residual = model.residual(ratios)
     variances = {name: ratio * residual for name, ratio in ratios.items()}
-    solved = model.solve(variances, residual)
+    saturated = residual < 1e-12 or max(best.x, default=0.0) > 0.5 * MAX_RATIO
+    solved = model.solve(variances, max(residual, 1e-12))
     return Fit(
         coefficients=solved.coefficients,
         covariance=solved.covariance,
@@ -123,7 +124,7 @@ def fit(ratings: Ratings, exog: Floats, components: Sequence[str]) -> Fit:
         residual=residual,
         criterion=solved.criterion + model.df * float(np.log(2 * np.pi)),
         converged=bool(best.success),
-        saturated=max(best.x, default=0.0) > 0.5 * MAX_RATIO,
+        saturated=saturated,
         _model=model,
     )
 
