@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotation import endpoints, jobs
@@ -666,6 +668,27 @@ def test_a_trainer_runs_a_judge_by_the_api_and_reads_its_answers_after_closing(s
     studies.close(study, study.created_by)
     rows = client.get(f"{url}answers/").json()["results"]
     assert len(rows) == 4 and rows[0]["content"]["preferred"] == rows[0]["shown"][0]
+
+
+def test_lists_of_judges_cost_the_same_however_many_there_are(server, client, django_assert_max_num_queries):
+    Model(server)
+    study = study_of(items=1)
+    judge = perform(judge_of(study, server))
+    client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
+    pages = (study.get_absolute_url(), reverse("evaluation:judges", args=[study.pk]), "/api/judges/")
+    counts = []
+    for page in pages:
+        client.get(page)
+        with CaptureQueriesContext(connection) as queries:
+            client.get(page)
+        counts.append(len(queries))
+    for seed in range(2, 8):
+        judge_of(study, server, endpoint=judge.endpoint, seed=seed)
+    for page, count in zip(pages, counts, strict=True):
+        with django_assert_max_num_queries(count):
+            shown = client.get(page)
+    spent = {row["id"]: row["spent"]["tokens"] for row in shown.json()["results"]}
+    assert spent.pop(judge.pk) == 300 and set(spent.values()) == {0} and len(spent) == 6
 
 
 def test_a_reviewer_who_may_watch_a_judge_learns_nothing_of_systems_or_answers(server, client):
