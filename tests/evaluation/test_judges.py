@@ -707,9 +707,21 @@ def test_a_reviewer_who_may_watch_a_judge_learns_nothing_of_systems_or_answers(s
 
 
 @pytest.mark.slow
-def test_the_default_worker_asks(server, worker):
+def test_a_real_worker_that_is_killed_asks_nothing_twice_that_was_answered(server, worker):
     Model(server)
-    worker("default", env={"TEST_API_KEY": KEY})
-    judge = judge_of(study_of(items=2), server)
-    assert wait_until(lambda: Judge.objects.get(pk=judge.pk).status == JobStatus.FINISHED, 60)
-    assert judge.answers.filter(status="ok").count() == 4
+    server.seconds = 0.2
+    env = {"JOB_LEASE_SECONDS": "2", "TEST_API_KEY": KEY}
+    first_worker = worker("default", env=env)
+    study = study_of(items=15, reviewers=1)
+    judge = judge_of(study, server)
+    assert wait_until(lambda: judge.answers.filter(status="ok").count() > 4, 90)
+    first_worker.kill()
+    answered = judge.answers.filter(status="ok").count()
+    assert answered < 30 and all(row.charged_tokens for row in judge.answers.filter(status="asked"))
+    worker("default", env=env)
+    assert wait_until(jobs.requeue_silent, 30)
+    assert wait_until(lambda: not Judge.objects.get(pk=judge.pk).is_active, 90)
+    judge.refresh_from_db()
+    assert (judge.status, judge.attempt, judge.done, judge.failed) == (JobStatus.FINISHED, 2, 30, 0)
+    assert judge.answers.filter(status="ok").count() == 30
+    assert sum(count > 1 for count in server.counts().values()) <= 1, "at most the one that was on its way"
