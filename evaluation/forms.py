@@ -103,7 +103,7 @@ class StudyForm(forms.ModelForm):
         "min_seconds": 3,
         "controls": [SystemKind.ORIGINAL],
     }
-    TEXTS = 60
+    TEXTS, FEW = 60, 20
     SECTIONS: ClassVar[list[tuple[str, str, list[str], list[str]]]] = [
         (
             "Texts",
@@ -162,6 +162,8 @@ class StudyForm(forms.ModelForm):
         texts = Item.objects.filter(Exists(some), project=project).order_by()[: self.TEXTS + spare].values("pk").count()
         if texts >= self.TEXTS + spare:
             found["number_of_items"] = self.TEXTS
+        if texts < self.FEW + spare:  # a page seen again stands some way behind the first time
+            found["repeats"] = 0
         base = [system.pk for system in self.offered if system.kind == SystemKind.BASE]
         if base:
             found["reference"] = str(max(base))

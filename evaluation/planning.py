@@ -170,7 +170,7 @@ def _grid_errors(found: dict[str, Any], study: Study, systems: int) -> dict[str,
         errors["items"] = f"Give numbers of texts from 5 to {MAX_ITEMS:,}."
     possible = assignment.ratings_possible(systems, studies.per_page(study, systems), min(found["reviewers"], 100))
     if not ratings or (wrong := [number for number in ratings if number not in possible]):
-        fits = ", ".join(map(str, possible)) or "none"
+        fits = ", ".join(map(str, possible)) or "none, so change one of the two"
         what = f"{wrong[0]} does not fit" if ratings else "Give at least one number"
         errors["ratings_per_output"] = (
             f"{what}. With {found['reviewers']} reviewers and {studies.per_page(study, systems)} outputs on a page "
