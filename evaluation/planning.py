@@ -360,19 +360,18 @@ def words(wanted: dict[str, Any], results: dict[str, Any]) -> list[str]:
     ]
     said = []
     if best:
-        chance = " and ".join(
-            _percent(best[name]) for name in ("superiority", "noninferiority") if goal in (name, "both")
-        )
-        each = "1 rating" if best["ratings_per_output"] == 1 else f"{best['ratings_per_output']} ratings"
         said.append(
-            f"{best['items']} texts with {each} of each output are enough to {aim}: {chance} of the simulated studies "
-            f"did. That are {best['ratings']:,} ratings of each criterion, by {wanted['reviewers']} reviewers; the "
+            f"{best['items']} texts with {_ratings(best)} of each output are enough to {aim}: {_chances(best, goal)} "
+            f"of the simulated studies did. That are {best['ratings']:,} ratings of each criterion, by "
+            f"{wanted['reviewers']} reviewer{'' if wanted['reviewers'] == 1 else 's'}; the "
             f"95 % interval of a difference would be about {best['width']:.2f} levels wide."
         )
     else:
+        nearest = max(results["table"], key=lambda row: min(row[name][0] for name in _looked_at(goal)))
         said.append(
             f"None of the numbers tried would {aim} in {target} of the simulated studies. More reviewers, a larger "
-            "difference or margin, or fewer planned tests help; more texts alone do not make up for few reviewers."
+            "difference or margin, or fewer planned tests help; more texts alone do not make up for few reviewers. The "
+            f"nearest were {nearest['items']} texts with {_ratings(nearest)} of each output: {_chances(nearest, goal)}."
         )
     plan = results["plan"]
     shares = ", ".join(f"{100 * share:.0f} %" for share in plan["probabilities"])
@@ -390,6 +389,18 @@ def words(wanted: dict[str, Any], results: dict[str, Any]) -> list[str]:
             "there are systems, different reviewers do, and the real power is a little lower."
         )
     return said + list(results["notes"])
+
+
+def _looked_at(goal: str) -> list[str]:
+    return [name for name in ("superiority", "noninferiority") if goal in (name, "both")]
+
+
+def _ratings(row: dict[str, Any]) -> str:
+    return "1 rating" if row["ratings_per_output"] == 1 else f"{row['ratings_per_output']} ratings"
+
+
+def _chances(row: dict[str, Any], goal: str) -> str:
+    return " and ".join(_percent(row[name]) for name in _looked_at(goal))
 
 
 def _percent(chance: list[float]) -> str:

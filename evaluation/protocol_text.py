@@ -143,7 +143,9 @@ def _pages(content: dict[str, Any]) -> Section:
     if "shown_as" in content:
         facts.append(("Outputs are shown", "\n".join(content["shown_as"])))
     facts.append(("Who sees what", f"SHA-256 {content['assignment']}"))
-    return Section("Pages", facts, texts=[content["instructions"]] if content["instructions"] else [])
+    if content["instructions"]:
+        facts.append(("Instructions", content["instructions"]))
+    return Section("Pages", facts)
 
 
 def _criteria(content: dict[str, Any]) -> Section:
