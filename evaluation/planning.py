@@ -337,17 +337,16 @@ def pilot_ratings(criterion: Criterion) -> tuple[Any, int]:
     item, system, reviewer = ([row[place] for row in rows] for place in range(3))
     items, item_codes = np.unique(np.asarray(item, dtype=np.int64), return_inverse=True)
     people, reviewer_codes = np.unique(np.asarray(reviewer, dtype=np.int64), return_inverse=True)
-    place = {pk: number for number, pk in enumerate(systems)}
     return Ratings(
         item=item_codes,
-        system=np.asarray([place[pk] for pk in system], dtype=np.intp),
+        system=np.searchsorted(systems, np.asarray(system, dtype=np.int64)),
         reviewer=reviewer_codes,
         value=np.asarray([row[3] for row in rows], dtype=float),
         levels=criterion.levels,
         n_items=len(items),
         n_systems=len(systems),
         n_reviewers=len(people),
-    ), place[criterion.study.reference_id]
+    ), systems.index(criterion.study.reference_id)
 
 
 def words(wanted: dict[str, Any], results: dict[str, Any]) -> list[str]:

@@ -242,8 +242,13 @@ def amendments(study: Study, user) -> list[Amended]:
         hidden = blind and row.created_by_id != user.pk
         telling = blind and "hypotheses" in row.changes
         changes = [
-            Change(LABELS.get(name, name), *(("", "") if telling else map(_word, values)), name in LONG)
-            for name, values in row.changes.items()
+            Change(
+                label=LABELS.get(name, name),
+                before="" if telling else _word(before),
+                after="" if telling else _word(after),
+                long=name in LONG,
+            )
+            for name, (before, after) in row.changes.items()
         ]
         found.append(Amended(row, "" if hidden else row.reason, changes, hidden or telling))
     return found
