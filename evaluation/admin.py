@@ -11,6 +11,8 @@ from evaluation.models import (
     FailedOutput,
     Generation,
     Guess,
+    Judge,
+    JudgeAnswer,
     Output,
     OutputImport,
     PowerAnalysis,
@@ -317,3 +319,23 @@ class ReportAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ["status", "created_at"]
     search_fields = ["study__name"]
     list_select_related = ["study", "created_by"]
+
+
+@admin.register(Judge)
+class JudgeAdmin(Kept):
+    list_display = ["id", "study", "model", "status", "done", "total", "failed", "created_by", "created_at"]
+    list_filter = ["status", "created_at"]
+    search_fields = ["study__name", "model", "endpoint_name"]
+    list_select_related = ["study", "created_by"]
+
+
+@admin.register(JudgeAnswer)
+class JudgeAnswerAdmin(ReadOnly, BlindedByStudy):
+    study_path = "judge__study"
+    list_display = ["id", "judge", "page", "swapped", "status", "cost"]
+    list_filter = ["status", "swapped"]
+    search_fields = ["judge__model", "judge__study__name"]
+    list_select_related = ["judge__study", "page__reviewer"]
+
+    def has_delete_permission(self, request, obj=None):
+        return False

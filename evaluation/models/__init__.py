@@ -1,5 +1,6 @@
 """Systems and their outputs, blind studies of them, and the reports."""
 
+from evaluation.models.judges import Judge, JudgeAnswer, JudgeAnswerStatus
 from evaluation.models.studies import (
     PER_PAGE,
     Allocation,
@@ -52,6 +53,9 @@ __all__ = [
     "Guess",
     "Guessed",
     "Hypothesis",
+    "Judge",
+    "JudgeAnswer",
+    "JudgeAnswerStatus",
     "Layout",
     "OnFailure",
     "Output",
