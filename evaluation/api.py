@@ -6,15 +6,18 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Prefetch
 from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 
 from annotation import access
 from annotation.access import ScopedAPI
+from annotation.jobs import JobStatus
 from annotation.models import Item, Role
 from evaluation import lineage, output_imports, preferences, reviewing, starting, studies, systems, tries
 from evaluation.lineage_api import LineageSerializer
@@ -36,6 +39,7 @@ from evaluation.models import (
     Try,
     TryOutput,
 )
+from evaluation.reports import files as report_files
 from evaluation.views.systems import with_counts
 from training.dataset_api import MadeSerializer
 from training.models import Dataset
@@ -490,6 +494,11 @@ class ReportSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class ReportFileSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    url = serializers.URLField()
+
+
 class StudyViewSet(
     ScopedAPI,
     mixins.ListModelMixin,
@@ -597,12 +606,33 @@ class StudyViewSet(
 
 
 class ReportViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
-    """Reports of closed studies. There are none before a study is closed."""
+    """Reports of closed studies. There are none before a study is closed. `files` names what can be downloaded:
+    figures, tables, methods, datasheet, raw ratings with their codebook, and the report as a whole.
+    """
 
-    queryset = Report.objects.all()
+    queryset = Report.objects.defer("figures").select_related("study")
     serializer_class = ReportSerializer
     filterset_fields = ["project", "study", "status"]
     roles = {"*": READERS}
+
+    @extend_schema(responses=ReportFileSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def files(self, request, pk=None):
+        """The files of a finished report, with their addresses."""
+        report = self.get_object()
+        if report.status != JobStatus.FINISHED:
+            return Response([])
+        rows = [
+            {"name": name, "url": reverse("api:report-file", args=[report.pk, name], request=request)}
+            for name in report_files.names(report)
+        ]
+        return Response(ReportFileSerializer(rows, many=True).data)
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}, filters=False)
+    @action(detail=True, url_path=r"files/(?P<name>[a-z-]+\.[a-z]+)")
+    def file(self, request, pk=None, name=""):
+        """A file of a finished report."""
+        return report_files.response(self.get_object(), name)
 
 
 # Reviewing

@@ -107,9 +107,7 @@ def differences(results: dict[str, Any]) -> str:
     if not rows:
         return ""
     names = _names(results)[1:]
-    ends = [
-        abs(row["difference"][key] or 0.0) for row in rows for key in ("estimate", "low", "high")
-    ]
+    ends = [abs(row["difference"][key] or 0.0) for row in rows for key in ("estimate", "low", "high")]
     margins = [criterion["margin"] or 0 for criterion in results["criteria"]]
     reach = 1.15 * max([*ends, *margins, 0.25])
     figure, panels = _panels(results["criteria"], len(names))

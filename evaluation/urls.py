@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import lineage, rate, studies, systems, tries
+from evaluation.views import lineage, rate, reports, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -35,12 +35,12 @@ urlpatterns = [
     path("studies/<int:pk>/start/", studies.start, name="study-start"),
     path("studies/<int:pk>/close/", studies.close, name="study-close"),
     path("study-reviewers/<int:pk>/remove/", studies.remove, name="study-remove-reviewer"),
-    path("studies/<int:pk>/ratings/", studies.export_ratings, name="ratings"),
-    path("studies/<int:pk>/report/", studies.report, name="report"),
-    path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
+    path("studies/<int:pk>/ratings/", reports.export_ratings, name="ratings"),
+    path("studies/<int:pk>/report/", reports.report, name="report"),
+    path("studies/<int:pk>/report/again/", reports.report_again, name="report-again"),
     path("studies/<int:pk>/preferences/", studies.use_as_preferences, name="preferences"),
-    path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),
-    path("reports/<int:pk>/figures/<slug:name>.svg", studies.report_figure, name="report-figure"),
+    path("reports/<int:pk>/progress/", reports.report_progress, name="report-progress"),
+    path("reports/<int:pk>/files/<str:name>", reports.report_file, name="report-file"),
     # Reviewers
     path("studies/<int:pk>/rate/", rate.rate, name="rate"),
     path("studies/<int:pk>/rate/back/", rate.back, name="back"),

@@ -18,7 +18,9 @@ def answers(results: dict[str, Any]) -> list[dict[str, Any]]:
         said = "Nobody finished a page before the study was closed, so there is nothing to report."
         return [{"question": "What did the study find?", "sentence": said, "state": NEUTRAL}]
     found = []
-    better = [row for row in results["criteria"] if row["hypothesis"] in (Hypothesis.SUPERIORITY, Hypothesis.DIFFERENCE)]
+    better = [
+        row for row in results["criteria"] if row["hypothesis"] in (Hypothesis.SUPERIORITY, Hypothesis.DIFFERENCE)
+    ]
     kept = [row for row in results["criteria"] if row["hypothesis"] == Hypothesis.NONINFERIORITY]
     for criterion in [*better, *kept]:
         found.append(_criterion(results, criterion))
@@ -100,7 +102,9 @@ def _preferred(results: dict[str, Any]) -> dict[str, Any]:
         chosen = [row for row in found["systems"] if row["preferred"]]
         on = words.listed([words.name(results["systems"][row["system"]]["name"]) for row in chosen])
         fell = f"on {on}" if chosen else "on none of the systems"
-        sentence = f"Only {words.count(pages, 'choice')} {'was' if pages == 1 else 'were'} made, {fell}: too few to say."
+        sentence = (
+            f"Only {words.count(pages, 'choice')} {'was' if pages == 1 else 'were'} made, {fell}: too few to say."
+        )
         return {"question": question, "sentence": sentence, "state": WARN}
     groups: dict[str, list[str]] = {}
     for row in found["contrasts"]:
@@ -118,7 +122,9 @@ def _preferred(results: dict[str, Any]) -> dict[str, Any]:
         if verdict in groups:
             who = groups[verdict]
             listed = words.listed(who)
-            parts.append(said.format(listed, "is" if len(who) == 1 else "are") if verdict == "better" else said.format(listed))
+            parts.append(
+                said.format(listed, "is" if len(who) == 1 else "are") if verdict == "better" else said.format(listed)
+            )
     sentence = "; ".join(parts)
     if not sentence:
         return {"question": question, "sentence": found["reason"], "state": WARN}
@@ -139,7 +145,8 @@ def _how_sure(results: dict[str, Any]) -> dict[str, Any]:
         )
     else:
         parts.append(
-            f"{words.count(results['preferences']['pages'], 'choice')} about {words.count(counts['texts_rated'], 'text')} "
+            f"{words.count(results['preferences']['pages'], 'choice')} about "
+            f"{words.count(counts['texts_rated'], 'text')} "
             f"by {words.count(counts['reviewers_who_rated'], 'reviewer')}"
         )
     if counts["finished"] < counts["pages"]:

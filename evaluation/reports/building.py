@@ -11,7 +11,7 @@ from django.db.models import Count, Q
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from evaluation import anonymous, protocol
-from evaluation.analysis import blinding, means
+from evaluation.analysis import blinding, means, reliability
 from evaluation.analysis.ratings import versions
 from evaluation.analysis.resampling import DRAWS
 from evaluation.analysis.shares import share
@@ -67,12 +67,12 @@ def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] 
         "cannot": _cannot(data),
     }
     main = {key: given.of(True) for key, given in data.given.items()}
-    results["comparisons"] = compare(
-        data.criteria, main, lambda c, s: _rng(seed, DIFFERENCE, c, s), step
-    )
+    results["comparisons"] = compare(data.criteria, main, lambda c, s: _rng(seed, DIFFERENCE, c, s), step)
     results["everybody"] = _everybody(data, seed, names)
     results["preferences"] = preferences(data.choosing, names)
     step("Preferences")
+    results["agreement"] = _agreement(data, seed, step)
+    results["consistency"] = _consistency(data)
     results["blinding"] = _blinding(data)
     results["attention"] = _attention(data)
     results["seeds"] = {"study": study.seed, "bootstrap": seed}
@@ -249,7 +249,7 @@ def _counts(data: Data) -> dict[str, Any]:
 
 def _left_out(data: Data) -> dict[str, Any]:
     """Whom and what the rules left out of the main analysis."""
-    at = {pk: name for pk, name in zip(data.reviewers, data.names, strict=True)}
+    at = dict(zip(data.reviewers, data.names, strict=True))
     return {
         "reviewers": [at[pk] for pk in data.reviewers if pk in data.excluded],
         "fast_pages": data.fast_pages,
@@ -294,6 +294,30 @@ def _everybody(data: Data, seed: int, names: list[str]) -> dict[str, Any] | None
         data.criteria, ratings, lambda c, s: _rng(seed, EVERYBODY, c, s), lambda words: None, checks=False
     )
     return {"comparisons": compared["rows"], "preferences": preferences(data.choosing, names, main=False)}
+
+
+def _agreement(data: Data, seed: int, step) -> list[dict[str, Any]]:
+    rows = []
+    for place, criterion in enumerate(data.criteria):
+        ratings = data.given[criterion.key].of(True)
+        alpha = reliability.alpha(ratings, rng=_rng(seed, AGREEMENT, place))
+        rows.append({"criterion": criterion.key, "alpha": plain(alpha), "icc": plain(reliability.intraclass(ratings))})
+        step(f"Agreement: {criterion.name}")
+    return rows
+
+
+def _consistency(data: Data) -> dict[str, Any] | None:
+    """How far reviewers repeated themselves; None where no page was shown twice."""
+    if not data.study.repeats:
+        return None
+    found = []
+    for criterion in data.criteria:
+        reviewer, first, second = data.repeats.ratings[criterion.key]
+        whole = reliability.consistency(reviewer, first, second, levels=criterion.levels).overall
+        found.append({"criterion": criterion.key, **plain(whole)})
+    _, same = data.repeats.chosen
+    chosen = plain(share(int(same.sum()), int(same.size))) if data.study.asks_preference else None
+    return {"criteria": found, "preference": chosen}
 
 
 def _blinding(data: Data) -> dict[str, Any] | None:

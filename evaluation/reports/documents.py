@@ -9,7 +9,8 @@ from evaluation.reports.tables import Table, moment, tables
 FIGURES = {
     "differences": (
         "Differences from the reference",
-        "Each system less the reference with 95 % intervals; right is better. A dashed line is the planned margin: a system whose "
+        "Each system less the reference with 95 % intervals; right is better. A dashed line is the planned "
+        "margin: a system whose "
         "whole interval lies right of it is not worse by that margin.",
     ),
     "means": ("Mean ratings", "Mean rating of each system with its 95 % interval. The reference's marker is hollow."),
@@ -19,7 +20,8 @@ FIGURES = {
     ),
     "preferences": (
         "Preferences",
-        "How often each system was preferred on the pages that showed it, and its strength by the model of Bradley, Terry and "
+        "How often each system was preferred on the pages that showed it, and its strength by the model of "
+        "Bradley, Terry and "
         "Davidson, with 95 % intervals.",
     ),
 }
@@ -29,23 +31,43 @@ def tiles(results: dict[str, Any]) -> list[dict[str, str]]:
     """A few figures under the answers: value and what it is."""
     counts, found = results["counts"], []
     if results["criteria"]:
-        found.append((f"{counts['ratings']:,}", f"ratings from {words.count(counts['reviewers_who_rated'], 'reviewer')}"))
+        found.append(
+            (f"{counts['ratings']:,}", f"ratings from {words.count(counts['reviewers_who_rated'], 'reviewer')}")
+        )
     else:
         found.append(
-            (f"{results['preferences']['pages']:,}", f"choices of {words.count(counts['reviewers_who_rated'], 'reviewer')}")
+            (
+                f"{results['preferences']['pages']:,}",
+                f"choices of {words.count(counts['reviewers_who_rated'], 'reviewer')}",
+            )
         )
-    found.append((f"{counts['texts_rated']:,}", f"{'text' if counts['texts_rated'] == 1 else 'texts'}, {counts['finished']:,} of {words.count(counts['pages'], 'page')} finished"))
+    found.append(
+        (
+            f"{counts['texts_rated']:,}",
+            f"{'text' if counts['texts_rated'] == 1 else 'texts'}, {counts['finished']:,} of "
+            f"{words.count(counts['pages'], 'page')} finished",
+        )
+    )
     names = {row["key"]: row["name"] for row in results["criteria"]}
     for row in results.get("agreement", []):
         alpha = row["alpha"]
         reason = f" {alpha['reason']}" if alpha["reason"] else ""
-        found.append((words.number(alpha["estimate"]), f"Krippendorff’s α, {words.name(names[row['criterion']])} {words.interval(alpha)}{reason}"))
+        found.append(
+            (
+                words.number(alpha["estimate"]),
+                f"Krippendorff’s α, {words.name(names[row['criterion']])} {words.interval(alpha)}{reason}",
+            )
+        )
     if results["attention"]["asked"]:
         passed = results["attention"]["passed"]
-        found.append((words.percent(passed["estimate"]), f"attention checks passed, {passed['count']} of {passed['n']}"))
+        found.append(
+            (words.percent(passed["estimate"]), f"attention checks passed, {passed['count']} of {passed['n']}")
+        )
     if results["blinding"]:
         index = results["blinding"]["tuned"]["index"]
-        found.append((words.signed(index["estimate"]), f"Bang’s blinding index of tuned systems {words.interval(index)}"))
+        found.append(
+            (words.signed(index["estimate"]), f"Bang’s blinding index of tuned systems {words.interval(index)}")
+        )
     return [{"value": value, "label": label} for value, label in found]
 
 
@@ -69,7 +91,9 @@ def facts(results: dict[str, Any]) -> list[tuple[str, str]]:
     left_out = results["left_out"]
     if left_out["anything"]:
         who = words.listed(left_out["reviewers"]) or "nobody"
-        found.append(("Left out by the rules", f"{who}; {words.count(left_out['fast_pages'], 'page')} answered too fast"))
+        found.append(
+            ("Left out by the rules", f"{who}; {words.count(left_out['fast_pages'], 'page')} answered too fast")
+        )
     return found
 
 
@@ -80,7 +104,8 @@ def document(results: dict[str, Any], figures: dict[str, str]) -> dict[str, Any]
     if scratch:
         one = len(scratch) == 1
         notes.append(
-            f"Scratch model. {words.listed([words.name(name) for name in scratch])} {'was' if one else 'were'} made by a tiny model "
+            f"Scratch model. {words.listed([words.name(name) for name in scratch])} {'was' if one else 'were'} "
+            f"made by a tiny model "
             "that proves that the pipeline runs. The figures say nothing about the method."
         )
     if results["study"]["protocol"]["sha256"] and not results["study"]["protocol"]["intact"]:

@@ -105,9 +105,7 @@ def response(report: Report, name: str) -> HttpResponseBase:
     content = _made(report, name)
     if content is None:
         raise Http404
-    return HttpResponse(
-        content, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{title}"'}
-    )
+    return HttpResponse(content, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{title}"'})
 
 
 def _made(report: Report, name: str) -> str | None:

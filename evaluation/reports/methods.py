@@ -25,8 +25,10 @@ def _design(results: dict[str, Any]) -> list[str]:
     shown = LAYOUTS[design["layout"]].format(per_page=design["per_page"] or "the")
     reference = results["systems"][0]["name"]
     said = [
-        f"{words.count(design['reviewers'], 'reviewer')} judged outputs of {words.count(design['systems'], 'system')} for "
-        f"{words.count(design['texts'], 'text')}, blind: each saw {shown} beside the original, under random identifiers and "
+        f"{words.count(design['reviewers'], 'reviewer')} judged outputs of "
+        f"{words.count(design['systems'], 'system')} for "
+        f"{words.count(design['texts'], 'text')}, blind: each saw {shown} beside the original, under random "
+        f"identifiers and "
         "in an order of their own; which system wrote what was joined only after the study had closed.",
         f"The systems were {words.listed([_system(row) for row in results['systems']])}; the others were compared with "
         f"{reference}.",
@@ -42,11 +44,13 @@ def _design(results: dict[str, Any]) -> list[str]:
     finished = f"{counts['finished']:,} of {words.count(counts['pages'], 'page')} were finished"
     if results["criteria"]:
         said.append(
-            f"{finished}, with {words.count(counts['ratings'], 'rating')} and {counts['cannot_judge']:,} answers that no "
+            f"{finished}, with {words.count(counts['ratings'], 'rating')} and {counts['cannot_judge']:,} answers "
+            f"that no "
             "rating can be given."
         )
         said.append(
-            f"The criteria were {'; '.join(_criterion(row) for row in results['criteria'])}. Each level had words of its own."
+            f"The criteria were {'; '.join(_criterion(row) for row in results['criteria'])}. Each level had words "
+            f"of its own."
         )
     else:
         said.append(f"{finished}.")
@@ -60,12 +64,19 @@ def _system(row: dict[str, Any]) -> str:
     if row["is_tuned"]:
         notes.append("tuned")
     if row["is_scratch"]:
-        notes.append("a scratch model, a tiny network that only proves that the pipeline runs: its figures say nothing about the method")
+        notes.append(
+            "a scratch model, a tiny network that only proves that the pipeline runs: its figures say nothing "
+            "about the method"
+        )
     return f"{row['name']} ({', '.join(notes)})"
 
 
 def _sampling(design: dict[str, Any], seed: int) -> str:
-    source = f", from the {design['part'].lower()} part of a frozen dataset (SHA-256 {design['dataset'][:12]}…)" if design["dataset"] else ""
+    source = (
+        f", from the {design['part'].lower()} part of a frozen dataset (SHA-256 {design['dataset'][:12]}…)"
+        if design["dataset"]
+        else ""
+    )
     if design["chosen"]:
         return f"The texts were chosen by hand{source}."
     if not design["drawn"]:
@@ -111,7 +122,8 @@ def _controls(results: dict[str, Any]) -> list[str]:
     if results["left_out"]["anything"]:
         said.append(
             f"These rules left out {words.count(len(results['left_out']['reviewers']), 'reviewer')} and "
-            f"{words.count(results['left_out']['fast_pages'], 'page')}; the comparisons with everybody are reported beside the main ones."
+            f"{words.count(results['left_out']['fast_pages'], 'page')}; the comparisons with everybody are "
+            f"reported beside the main ones."
         )
     if found := results["blinding"]:
         said.append(
@@ -121,7 +133,8 @@ def _controls(results: dict[str, Any]) -> list[str]:
         )
     if roles := [row for row in results["attention"]["reviewers"] if row["roles"]]:
         said.append(
-            f"{words.count(len(roles), 'reviewer')} had other roles in the project and may have known outputs of the systems."
+            f"{words.count(len(roles), 'reviewer')} had other roles in the project and may have known outputs of "
+            f"the systems."
         )
     return said
 
@@ -132,33 +145,48 @@ def _analysis(results: dict[str, Any]) -> list[str]:
     tests = results["comparisons"]["tests"]
     rows = results["comparisons"]["rows"]
     said = [
-        "Means, medians and shares of the top levels have 95 % intervals of a two-way bootstrap that resamples texts and "
-        f"reviewers ({results['draws']:,} draws, seed {results['seeds']['bootstrap']}; Owen 2007), with Student's t and "
+        "Means, medians and shares of the top levels have 95 % intervals of a two-way bootstrap that resamples "
+        "texts and "
+        f"reviewers ({results['draws']:,} draws, seed {results['seeds']['bootstrap']}; Owen 2007), with Student's "
+        f"t and "
         "Satterthwaite's degrees of freedom.",
-        "Each system was compared with the reference by a linear mixed model, fitted by restricted maximum likelihood, with "
-        "texts and reviewers as crossed random effects and their interactions with the systems where the study can tell them "
+        "Each system was compared with the reference by a linear mixed model, fitted by restricted maximum "
+        "likelihood, with "
+        "texts and reviewers as crossed random effects and their interactions with the systems where the study "
+        "can tell them "
         "apart (Baayen, Davidson & Bates 2008; Barr et al. 2013), and Satterthwaite's degrees of freedom.",
     ]
     if without := [row for row in rows if row["method"] == "bootstrap"]:
         said.append(
-            f"For {len(without)} of {words.count(len(rows), 'comparison')} there is no such model, and the bootstrap's difference stands instead."
+            f"For {len(without)} of {words.count(len(rows), 'comparison')} there is no such model, and the "
+            f"bootstrap's difference stands instead."
         )
     said.append(
-        "As checks stand beside it the bootstrap's difference, Wilcoxon's signed-rank test with zeros by Pratt's method and the "
+        "As checks stand beside it the bootstrap's difference, Wilcoxon's signed-rank test with zeros by Pratt's "
+        "method and the "
         "sign test on the texts' mean differences (Wilcoxon 1945; Pratt 1959), and Cliff's delta (Cliff 1993)."
         + _ordinal(results)
+    )
+    said.append(
+        "Agreement between reviewers is Krippendorff's alpha for ordinal data, each output a unit, with a "
+        "bootstrap interval over "
+        "texts (Krippendorff 2013), and the intraclass correlation of absolute agreement (Shrout & Fleiss 1979) "
+        "from variance "
+        "components."
     )
     margins = [row for row in results["criteria"] if row["hypothesis"] == Hypothesis.NONINFERIORITY]
     if margins:
         levels = words.listed([f"{row['margin']:g}" for row in margins])
         said.append(
-            f"For {words.listed([row['name'].lower() for row in margins])} the question was whether a system is not worse than the "
+            f"For {words.listed([row['name'].lower() for row in margins])} the question was whether a system is "
+            f"not worse than the "
             f"reference by a margin fixed beforehand ({levels} levels), tested one-sided at "
             "0.025 (Piaggio et al. 2012)."
         )
     if tests:
         said.append(
-            f"The p-values of all {words.count(tests, 'planned test')} were adjusted together by Holm's method (Holm 1979), one-sided ones "
+            f"The p-values of all {words.count(tests, 'planned test')} were adjusted together by Holm's method "
+            f"(Holm 1979), one-sided ones "
             "doubled, and an adjusted p below 0.05 is called a finding."
         )
     else:
@@ -174,8 +202,10 @@ def _preferences(results: dict[str, Any]) -> list[str]:
     if not results["preferences"]:
         return []
     said = [
-        "Strengths of preference are those of the model of Bradley & Terry (1952) with ties after Davidson (1970), with intervals "
-        "clustered by texts and reviewers; tests against the reference are adjusted by Holm's method as a family of their own."
+        "Strengths of preference are those of the model of Bradley & Terry (1952) with ties after Davidson "
+        "(1970), with intervals "
+        "clustered by texts and reviewers; tests against the reference are adjusted by Holm's method as a family "
+        "of their own."
     ]
     if results["preferences"]["best_worst"] is not None:
         said.append("Best-worst scores are times best less times worst, over times shown (Marley & Louviere 2005).")

@@ -25,7 +25,11 @@ def preferences(choosing: Choosing | None, names: list[str], *, main: bool = Tru
         contrast["p_holm"] = p
         clear = p is not None and p < SIGNIFICANT
         contrast["verdict"] = (
-            ("better" if contrast["difference"]["estimate"] > 0 else "worse") if clear else "none" if p is None else "unclear"
+            ("better" if contrast["difference"]["estimate"] > 0 else "worse")
+            if clear
+            else "none"
+            if p is None
+            else "unclear"
         )
     return {
         "pages": len(pages),

@@ -129,7 +129,9 @@ def _distribution(results: dict[str, Any]) -> Table:
 def _comparisons(results: dict[str, Any]) -> Table:
     names, criteria = _names(results), _criteria(results)
     tests = results["comparisons"]["tests"]
-    planned = f"{words.count(tests, 'planned test')}, adjusted together by Holm's method" if tests else "no planned test"
+    planned = (
+        f"{words.count(tests, 'planned test')}, adjusted together by Holm's method" if tests else "no planned test"
+    )
     table = Table(
         "comparisons",
         f"Compared with {names[0]}",
@@ -183,8 +185,18 @@ def _checks(results: dict[str, Any]) -> Table:
     table = Table(
         "sensitivity",
         "The same comparisons by other methods",
-        ["Criterion", "System", "Mixed model or bootstrap", "Bootstrap", "Wilcoxon", "Sign test", "Cliff's delta", "Odds ratio"],
-        note="Not adjusted for the number of tests. They check that a finding does not hang on one method's assumptions.",
+        [
+            "Criterion",
+            "System",
+            "Mixed model or bootstrap",
+            "Bootstrap",
+            "Wilcoxon",
+            "Sign test",
+            "Cliff's delta",
+            "Odds ratio",
+        ],
+        note="Not adjusted for the number of tests. They check that a finding does not hang on one method's "
+        "assumptions.",
     )
     for row in results["comparisons"]["rows"]:
         checks = row["checks"]
@@ -284,15 +296,22 @@ def _preferences(results: dict[str, Any]) -> Table | None:
                 "reason": row["strength"]["reason"],
             }
         )
-    table.body.append(["None: about the same", words.percent_interval(found["nobody"]), "", "", "", "", *([""] if best_worst else [])])
+    table.body.append(
+        ["None: about the same", words.percent_interval(found["nobody"]), "", "", "", "", *([""] if best_worst else [])]
+    )
     return _finished(table)
 
 
 def _preference_note(results: dict[str, Any]) -> str:
     found = results["preferences"]
-    note = [f"{words.count(found['pages'], 'choice')}. Strengths are log odds by the model of Bradley, Terry and Davidson."]
+    note = [
+        f"{words.count(found['pages'], 'choice')}. Strengths are log odds by the model of Bradley, Terry and Davidson."
+    ]
     if found["same"]:
-        note.append(f"{words.count(found['same'], 'page')} had outputs that were all alike and {'counts' if found['same'] == 1 else 'count'} as a tie.")
+        note.append(
+            f"{words.count(found['same'], 'page')} had outputs that were all alike and "
+            f"{'counts' if found['same'] == 1 else 'count'} as a tie."
+        )
     if cannot := sum(found["cannot"].values()):
         note.append(f"On {words.count(cannot, 'page')} no choice could be made.")
     if found["reason"]:
@@ -332,6 +351,58 @@ def _pairs(results: dict[str, Any]) -> Table | None:
     return _finished(table)
 
 
+def _agreement(results: dict[str, Any]) -> Table:
+    criteria = _criteria(results)
+    table = Table(
+        "agreement",
+        "Agreement between reviewers, and with themselves",
+        [
+            "Criterion",
+            "Krippendorff's α",
+            "ICC, one reviewer",
+            "ICC, mean of all",
+            "Same level again",
+            "κ of repeats",
+            "Note",
+        ],
+        note="α is ordinal. The ICC is that of absolute agreement; k is how many reviewers an output has.",
+        numbers_from=1,
+    )
+    repeated = {row["criterion"]: row for row in (results["consistency"] or {}).get("criteria", [])}
+    for row in results["agreement"]:
+        alpha, icc, again = row["alpha"], row["icc"], repeated.get(row["criterion"])
+        of_k = f" (k = {words.number(icc['k'], 1)})" if icc["k"] and icc["mean"]["estimate"] is not None else ""
+        reasons = [alpha["reason"], icc["single"]["reason"], again["kappa"]["reason"] if again else ""]
+        table.body.append(
+            [
+                criteria[row["criterion"]],
+                words.with_interval(alpha),
+                words.with_interval(icc["single"]),
+                words.with_interval(icc["mean"]) + of_k,
+                words.percent_interval(again["exact"]) if again else "not asked",
+                words.with_interval(again["kappa"]) if again else "not asked",
+                " ".join(dict.fromkeys(reason for reason in reasons if reason)),
+            ]
+        )
+        table.rows.append(
+            {
+                "criterion": row["criterion"],
+                **_estimate("alpha", alpha),
+                **_estimate("icc_single", icc["single"]),
+                **_estimate("icc_mean", icc["mean"]),
+                "icc_k": icc["k"],
+                **_estimate("repeats_same", again["exact"] if again else None),
+                **_estimate("repeats_kappa", again["kappa"] if again else None),
+                **_sizes(alpha),
+            }
+        )
+    chosen = (results["consistency"] or {}).get("preference")
+    if chosen and chosen["n"]:
+        table.body.append(["Preference", "–", "–", "–", words.percent_interval(chosen), "–", chosen["reason"]])
+        table.rows.append({"criterion": "preference", **_estimate("repeats_same", chosen), "reason": chosen["reason"]})
+    return _finished(table)
+
+
 def _attention(results: dict[str, Any]) -> Table:
     table = Table(
         "reviewers",
@@ -355,7 +426,9 @@ def _attention(results: dict[str, Any]) -> Table:
 
 def _cannot(results: dict[str, Any]) -> Table:
     names, criteria = _names(results), _criteria(results)
-    table = Table("cannot-judge", "Where reviewers could not judge", ["Criterion", "System", "Reason", "Ratings"], numbers_from=3)
+    table = Table(
+        "cannot-judge", "Where reviewers could not judge", ["Criterion", "System", "Reason", "Ratings"], numbers_from=3
+    )
     for row in results["cannot"]:
         table.body.append([criteria[row["criterion"]], names[row["system"]], row["reason_words"], f"{row['n']:,}"])
         table.rows.append(
@@ -451,6 +524,7 @@ MAKERS: list[Callable[[dict[str, Any]], Table | None]] = [
     _pairs,
     _checks,
     _everybody,
+    _agreement,
     _attention,
     _blinding,
     _amendments,
