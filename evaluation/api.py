@@ -20,6 +20,7 @@ from annotation.access import ScopedAPI
 from annotation.jobs import JobStatus
 from annotation.models import Item, Role
 from evaluation import lineage, output_imports, preferences, reviewing, starting, studies, systems, tries
+from evaluation.guests_api import GuestLinkViewSet
 from evaluation.lineage_api import LineageSerializer
 from evaluation.models import (
     Criterion,
@@ -773,4 +774,5 @@ def register(router) -> None:
     router.register("output-imports", OutputImportViewSet, basename="output-import")
     router.register("studies", StudyViewSet, basename="study")
     router.register("reports", ReportViewSet, basename="report")
+    router.register("guest-links", GuestLinkViewSet, basename="guest-link")
     router.register("review-tasks", ReviewTaskViewSet, basename="review-task")

@@ -161,11 +161,41 @@ def preferences(results: dict[str, Any]) -> str:
     return _svg(figure)
 
 
+def groups(results: dict[str, Any]) -> str:
+    """Differences from the reference by group of texts, partly pooled where that can be, else each group's own."""
+    rows = [row for row in results["groups"] if row["plain"]["estimate"] is not None]
+    labels = list(dict.fromkeys(row["group"] for row in rows))
+    if not labels or len(labels) > 20:
+        return ""
+    systems = results["systems"][1:]
+    lane = 0.8 / len(systems)
+    figure, panels = _panels(results["criteria"], max(2, round(0.55 * len(labels) * len(systems))))
+    for number, (panel, criterion) in enumerate(zip(panels, results["criteria"], strict=True)):
+        panel.axvline(0, color=INK, linewidth=0.8)
+        for row in rows:
+            if row["criterion"] == criterion["key"]:
+                shown = row["pooled"] if row["pooled"]["estimate"] is not None else row["plain"]
+                place = labels.index(row["group"]) + (row["system"] - 1 - (len(systems) - 1) / 2) * lane
+                _point(panel, shown, row["system"], place)
+        _rows(panel, [_short(label, 24) for label in labels], number)
+        panel.set_xlabel("worse  ←  levels  →  better")
+        panel.grid(axis="x", color=LINE, linewidth=0.8)
+    marks = [
+        panels[0].plot([], [], MARKERS[row["system"] % len(MARKERS)], color=ACCENT, linestyle="none")[0]
+        for row in systems
+    ]
+    figure.legend(
+        marks, [_short(row["name"]) for row in systems], loc="outside lower center", ncols=3, frameon=False, fontsize=9
+    )
+    return _svg(figure)
+
+
 DRAWN: dict[str, Callable[[dict[str, Any]], str]] = {
     "differences": differences,
     "means": means,
     "distribution": distribution,
     "preferences": preferences,
+    "groups": groups,
 }
 
 

@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from annotation.models import Item, PairStatus
 from evaluation import protocol, studies
-from evaluation.design import assignment, balance, sampling
+from evaluation.design import assignment, balance, forms, sampling
 from evaluation.models import (
     CONTROLS,
     Allocation,
@@ -255,6 +255,11 @@ def _draw(study: Study, systems: list[System]) -> tuple[list[StudyItem], list[st
 # Who sees what
 
 
+def rules_of(study: Study) -> forms.Normalisation:
+    """In which form the study shows outputs."""
+    return forms.Normalisation(**dict.fromkeys(study.normalisation, True))
+
+
 def _plan(study: Study, items: int, systems: int, reviewers: int) -> assignment.Plan:
     return assignment.Plan(
         items=items,
@@ -320,6 +325,7 @@ def _facts(study: Study, plan: assignment.Plan, pages: list[assignment.Page], no
     return {
         "items": [list(row) for row in strata],
         "sampling_notes": notes,
+        "shown_as": rules_of(study).describe(),
         "sizes": {
             "texts": plan.items,
             "systems": plan.systems,
@@ -362,6 +368,7 @@ class _Maker:
     def __init__(self, study: Study, systems: list[System], items: list[int], spare: list[int], per_page: int) -> None:
         self.study, self.systems, self.items, self.per_page = study, systems, items, per_page
         self.practice, self.checks = spare[: study.practice], spare[study.practice :]
+        self.rules = rules_of(study)
         self.levels = min((criterion.levels for criterion in study.criteria.all()), default=2)
         rng = _secret_rng(study, "practice")  # everybody practises on the same outputs
         self.practised = [rng.sample(range(len(systems)), per_page) for _ in self.practice]
@@ -418,8 +425,10 @@ class _Maker:
         pks = sorted(items)
         for first in range(0, len(pks), 500):
             rows = Output.objects.filter(system__in=self.systems, item__in=pks[first : first + 500])
-            for item, system, pk, text in rows.values_list("item_id", "system_id", "pk", "text"):
-                found[item, places[system]] = (pk, text.strip())
+            for item, system, pk, text, original in rows.values_list(
+                "item_id", "system_id", "pk", "text", "item__text"
+            ):
+                found[item, places[system]] = (pk, forms.normalise(text, self.rules, original).text)
         return found
 
     def _check(self, rng: random.Random) -> tuple[str, list[int]]:
@@ -436,11 +445,11 @@ class _Maker:
 
 
 def _alike(outputs: Iterable[tuple[int, str]]) -> list[tuple[str, list[int]]]:
-    """Outputs in their order, those with the same text as one."""
-    groups: dict[str, list[int]] = {}
+    """Outputs in their order, those that a reader cannot tell apart as one."""
+    groups: dict[str, tuple[str, list[int]]] = {}
     for pk, text in outputs:
-        groups.setdefault(text, []).append(pk)
-    return list(groups.items())
+        groups.setdefault(forms.appearance(text), (text, []))[1].append(pk)
+    return list(groups.values())
 
 
 def _save(tasks: list[ReviewTask], slots: list[Slot], links: list[SlotOutput]) -> None:

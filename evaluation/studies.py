@@ -22,6 +22,7 @@ from evaluation.models import (
     CONTROLS,
     PER_PAGE,
     Criterion,
+    GuestLink,
     Layout,
     Rating,
     Report,
@@ -217,7 +218,10 @@ def invite(study: Study, user, person: str) -> StudyMembership:
 def remove_reviewer(study: Study, membership: StudyMembership) -> None:
     """Take a reviewer off a study that has not started."""
     locked_draft(study)
+    is_guest = GuestLink.objects.filter(membership=membership).exists()
     membership.delete()
+    if is_guest:
+        membership.user.delete()  # an account that was made for this study alone, and did nothing yet
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import lineage, rate, reports, studies, systems, tries
+from evaluation.views import guests, lineage, rate, reports, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -41,6 +41,13 @@ urlpatterns = [
     path("studies/<int:pk>/preferences/", studies.use_as_preferences, name="preferences"),
     path("reports/<int:pk>/progress/", reports.report_progress, name="report-progress"),
     path("reports/<int:pk>/files/<str:name>", reports.report_file, name="report-file"),
+    # Reviewers without an account
+    path("studies/<int:pk>/guests/", guests.index, name="guests"),
+    path("guest-links/<int:pk>/renew/", guests.renew, name="guest-renew"),
+    path("guest-links/<int:pk>/extend/", guests.extend, name="guest-extend"),
+    path("guest-links/<int:pk>/revoke/", guests.revoke, name="guest-revoke"),
+    path("review/", guests.ended, name="review-ended"),
+    path("review/<str:token>/", guests.review, name="review"),
     # Reviewers
     path("studies/<int:pk>/rate/", rate.rate, name="rate"),
     path("studies/<int:pk>/rate/back/", rate.back, name="back"),

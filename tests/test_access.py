@@ -6,6 +6,7 @@ forgotten; so does a line whose route is gone.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import reports, studies, systems, tries
+from evaluation import guests, reports, studies, systems, tries
 from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything, start
 from tests.factories import (
@@ -240,6 +241,12 @@ PAGES: dict[str, Rule] = {
     "evaluation:preferences": page({TRAINER}, "closed-study"),
     "evaluation:report-progress": page(READERS, "report"),
     "evaluation:report-file": page(READERS, "report", name="report.pdf"),
+    "evaluation:guests": page({LEAD}, "draft-study"),
+    "evaluation:guest-renew": page({LEAD}, "guest-link"),
+    "evaluation:guest-extend": page({LEAD}, "guest-link"),
+    "evaluation:guest-revoke": page({LEAD}, "guest-link"),
+    "evaluation:review-ended": page(PUBLIC),
+    "evaluation:review": page(PUBLIC, token="guest-token"),
     "evaluation:rate": page({REVIEWER}, "study"),
     "evaluation:back": page({REVIEWER}, "study"),
     "evaluation:draft": page({REVIEWER}, "task"),
@@ -476,6 +483,12 @@ API: dict[str, Rule] = {
     "GET report-detail": api(READERS, "report"),
     "GET report-files": api(READERS, "report"),
     "GET report-file": api(READERS, "report", name="datasheet.md"),
+    "GET guest-link-list": api(EVERYBODY),
+    "POST guest-link-list": api({LEAD}, body=lambda world: {"study": world["draft-study"].pk}),
+    "GET guest-link-detail": api({LEAD}, "guest-link"),
+    "POST guest-link-renew": api({LEAD}, "guest-link"),
+    "POST guest-link-extend": api({LEAD}, "guest-link"),
+    "POST guest-link-revoke": api({LEAD}, "guest-link"),
     "GET review-task-list": api(EVERYBODY),
     "POST review-task-next": api({REVIEWER}, body=lambda world: {"study": world["study"].pk}),
     "GET review-task-detail": api({REVIEWER}, "task"),
@@ -577,8 +590,11 @@ def world(settings, tmp_path):
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()
-    made["study"] = start(make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]]))
-    made["task"] = made["study"].tasks.first()
+    running = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
+    invited = guests.create(running, people[LEAD])[0]
+    made["guest-link"], made["guest-token"] = invited.link, SimpleNamespace(pk=invited.token)
+    made["study"] = start(running)
+    made["task"] = made["study"].tasks.filter(reviewer=people[REVIEWER]).first()
     closed = start(make_study(project=project, lead=people[LEAD], reviewers=2))
     rate_everything(closed)
     made["closed-study"] = studies.close(closed, people[LEAD])
@@ -622,7 +638,8 @@ def stay_signed_in(client: Client, user) -> None:
 
 
 def outcome(client: Client, method: str, url: str, body: dict, is_api: bool) -> str:
-    """What became of a request; nothing of it stays in the database."""
+    """What became of a request; nothing of it stays, in the database or in the client's cookies."""
+    session = client.cookies.get(settings.SESSION_COOKIE_NAME)
     with transaction.atomic():
         as_json = is_api and method != "get" and "file" not in body
         extra = {"data": body, "content_type": "application/json"} if as_json else {"data": body}
@@ -630,6 +647,10 @@ def outcome(client: Client, method: str, url: str, body: dict, is_api: bool) -> 
         if answer.streaming:
             b"".join(answer.streaming_content)
         transaction.set_rollback(True)
+    if session is not None:
+        client.cookies[settings.SESSION_COOKIE_NAME] = session.value
+    else:
+        client.cookies.pop(settings.SESSION_COOKIE_NAME, None)
     assert answer.status_code < 500, f"{method} {url}: {answer.status_code}"
     if answer.status_code == 401 or (answer.status_code == 302 and answer.url.startswith("/account/login/?next=")):
         return SIGN_IN

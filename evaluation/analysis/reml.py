@@ -114,6 +114,8 @@ def fit(ratings: Ratings, exog: Floats, components: Sequence[str]) -> Fit:
         start = best.x
     ratios = {name: float(ratio) if ratio > NEGLIGIBLE else 0.0 for name, ratio in zip(names, best.x, strict=True)}
     residual = model.residual(ratios)
+    exact = residual <= 1e-12 * float(ratings.value.var())  # nothing is left that could vary
+    residual = max(residual, 1e-12)
     variances = {name: ratio * residual for name, ratio in ratios.items()}
     solved = model.solve(variances, residual)
     return Fit(
@@ -123,7 +125,7 @@ def fit(ratings: Ratings, exog: Floats, components: Sequence[str]) -> Fit:
         residual=residual,
         criterion=solved.criterion + model.df * float(np.log(2 * np.pi)),
         converged=bool(best.success),
-        saturated=max(best.x, default=0.0) > 0.5 * MAX_RATIO,
+        saturated=exact or max(best.x, default=0.0) > 0.5 * MAX_RATIO,
         _model=model,
     )
 

@@ -88,7 +88,7 @@ def normalise(text: str, rules: Normalisation, original: str = "") -> Shown:
 
 def _cuts(text: str, rules: Normalisation, original: str) -> Iterator[tuple[str, str]]:
     """What the text would be after each cut that the rules allow."""
-    if rules.markdown and (fenced := FENCE.fullmatch(text)):
+    if rules.markdown and (fenced := FENCE.fullmatch(text)) and fenced["fence"] not in original:
         yield MARKDOWN, fenced["text"]
     if length := _opening(text, rules, original):
         yield PREAMBLE, text[length:]

@@ -11,7 +11,7 @@ from django.db.models import Count, Q
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from evaluation import anonymous, protocol
-from evaluation.analysis import blinding, means, reliability
+from evaluation.analysis import blinding, groups, means, reliability
 from evaluation.analysis.ratings import versions
 from evaluation.analysis.resampling import DRAWS
 from evaluation.analysis.shares import share
@@ -21,6 +21,7 @@ from evaluation.models import (
     Hypothesis,
     Protocol,
     Rating,
+    Strata,
     Study,
     SystemKind,
     TaskKind,
@@ -32,6 +33,8 @@ from evaluation.reports.preferring import preferences
 from evaluation.reports.reading import Data
 
 # What a random draw is for. Each has its own generator, so that adding one does not change the others.
+MAX_GROUPS = 40  # of one kind; more are not told apart on a page
+
 SUMMARY, DIFFERENCE, EVERYBODY, AGREEMENT, GROUPS = range(5)
 
 
@@ -73,6 +76,7 @@ def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] 
     step("Preferences")
     results["agreement"] = _agreement(data, seed, step)
     results["consistency"] = _consistency(data)
+    results["groups"] = _groups(data, seed)
     results["blinding"] = _blinding(data)
     results["attention"] = _attention(data)
     results["seeds"] = {"study": study.seed, "bootstrap": seed}
@@ -318,6 +322,35 @@ def _consistency(data: Data) -> dict[str, Any] | None:
     _, same = data.repeats.chosen
     chosen = plain(share(int(same.sum()), int(same.size))) if data.study.asks_preference else None
     return {"criteria": found, "preference": chosen}
+
+
+def _groups(data: Data, seed: int) -> list[dict[str, Any]]:
+    """Each system's difference from the reference by target group and by stratum, where there are several."""
+    found: list[dict[str, Any]] = []
+    for number, (by, labels) in enumerate((("target_group", data.groups), ("stratum", data.strata))):
+        names = sorted({label for label in labels if label})
+        if by == "stratum" and data.study.strata == Strata.TARGET_GROUP:
+            continue  # the same once more
+        if not 1 < len(names) <= MAX_GROUPS:
+            continue
+        codes = np.array([names.index(label) if label else -1 for label in labels])
+        for place, criterion in enumerate(data.criteria):
+            ratings = data.given[criterion.key].of(True)
+            for system in range(1, len(data.systems)):
+                rng = _rng(seed, GROUPS, number, place, system)
+                rows = groups.differences_by_group(ratings, codes, system, 0, rng=rng)
+                found += [
+                    {
+                        "by": by,
+                        "group": names[row.group],
+                        "criterion": criterion.key,
+                        "system": system,
+                        "plain": plain(row.plain),
+                        "pooled": plain(row.pooled),
+                    }
+                    for row in rows.groups
+                ]
+    return found
 
 
 def _blinding(data: Data) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.analysis import means, mixed, noninferiority, ranks
+from evaluation.analysis import means, mixed, noninferiority, ordinal, ranks
 from evaluation.analysis.noninferiority import Verdict
 from evaluation.analysis.ratings import Difference, Ratings
 from evaluation.models import Criterion, Hypothesis
@@ -38,7 +38,11 @@ def compare(
         model = mixed.fit(own, REFERENCE)
         models.append({"criterion": criterion.key, **_model(model)})
         by_system = {difference.system: difference for difference in model.differences}
+        odds: dict[int, Any] = {}
         if checks:
+            proportional = ordinal.fit(own, REFERENCE)
+            odds = {found.system: plain(found) for found in proportional.ratios}
+            models[-1]["ordinal"] = proportional.state
             models[-1]["friedman"] = plain(ranks.friedman(own))
         for system in range(1, own.n_systems):
             drawn = means.difference(own, system, REFERENCE, rng=rng(place, system))
@@ -48,6 +52,7 @@ def compare(
                     "wilcoxon": plain(ranks.wilcoxon(own, system, REFERENCE)),
                     "sign": plain(ranks.sign_test(own, system, REFERENCE)),
                     "delta": plain(ranks.cliffs_delta(own, system, REFERENCE, rng=rng(place, system))),
+                    "odds": odds.get(system),
                 }
         step(f"Comparisons: {criterion.name}")
     adjusted = ranks.holm([row["p"] for row in rows])
@@ -145,6 +150,10 @@ def _disagreements(row: dict[str, Any]) -> list[str]:
         sides.append(("The bootstrap's interval", _side(row["bootstrap"], ("higher", "lower", "no difference"))))
     sides.append(("Wilcoxon's test", _tested(row["checks"]["wilcoxon"], row["checks"]["delta"])))
     sides.append(("Cliff's delta", _side(row["checks"]["delta"], ("higher", "lower", "no difference"))))
+    odds = row["checks"]["odds"]
+    if odds and odds["ratio"]["low"] is not None:
+        shifted = {"low": odds["ratio"]["low"] - 1, "high": odds["ratio"]["high"] - 1}
+        sides.append(("The ordinal model", _side(shifted, ("higher", "lower", "no difference"))))
     for name, side in sides:
         if side and side != main:
             words.append(f"{name} by itself says: {side}.")

@@ -24,6 +24,10 @@ FIGURES = {
         "Bradley, Terry and "
         "Davidson, with 95 % intervals.",
     ),
+    "groups": (
+        "By group of texts",
+        "Differences from the reference by group, partly pooled: a group of few texts borrows from the others.",
+    ),
 }
 
 

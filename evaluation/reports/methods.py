@@ -164,8 +164,8 @@ def _analysis(results: dict[str, Any]) -> list[str]:
     said.append(
         "As checks stand beside it the bootstrap's difference, Wilcoxon's signed-rank test with zeros by Pratt's "
         "method and the "
-        "sign test on the texts' mean differences (Wilcoxon 1945; Pratt 1959), and Cliff's delta (Cliff 1993)."
-        + _ordinal(results)
+        "sign test on the texts' mean differences (Wilcoxon 1945; Pratt 1959), Cliff's delta (Cliff "
+        "1993), and odds ratios of a proportional-odds model with systems and reviewers (McCullagh 1980)."
     )
     said.append(
         "Agreement between reviewers is Krippendorff's alpha for ordinal data, each output a unit, with a "
@@ -192,10 +192,6 @@ def _analysis(results: dict[str, Any]) -> list[str]:
     else:
         said.append("No test was planned; what is said about differences describes this study.")
     return said
-
-
-def _ordinal(results: dict[str, Any]) -> str:
-    return ""
 
 
 def _preferences(results: dict[str, Any]) -> list[str]:

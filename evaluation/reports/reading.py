@@ -229,9 +229,7 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
     cannot: Counter = Counter()
     rows: list[tuple[int, int, list[int], list[int], int, int, bool]] = []
     same = 0
-    answers = tasks.values_list(
-        "pk", "item_id", "reviewer_id", "preferred_id", "worst_id", "tie", "unpreferred"
-    )
+    answers = tasks.values_list("pk", "item_id", "reviewer_id", "preferred_id", "worst_id", "tie", "unpreferred")
     for pk, item, reviewer, preferred, worst, tie, reason in answers.iterator(chunk_size=CHUNK):
         main = kept(pk, reviewer)
         if reason:

@@ -174,7 +174,7 @@ def _comparison(row: dict[str, Any], names: list[str]) -> dict[str, Any]:
         "wilcoxon_p": checks["wilcoxon"]["p"] if checks else None,
         "sign_p": checks["sign"]["p"] if checks else None,
         **_estimate("cliffs_delta", checks["delta"] if checks else None),
-        **_estimate("odds_ratio", (checks.get("odds") or {}).get("odds_ratio") if checks else None),
+        **_estimate("odds_ratio", (checks.get("odds") or {}).get("ratio") if checks else None),
         **_sizes(row["difference"]),
         "disagreement": " ".join(row["disagree"]),
     }
@@ -200,7 +200,7 @@ def _checks(results: dict[str, Any]) -> Table:
     )
     for row in results["comparisons"]["rows"]:
         checks = row["checks"]
-        odds = (checks.get("odds") or {}).get("odds_ratio")
+        odds = (checks.get("odds") or {}).get("ratio")
         table.body.append(
             [
                 criteria[row["criterion"]],
@@ -346,6 +346,42 @@ def _pairs(results: dict[str, Any]) -> Table | None:
                 **{name: row[name] for name in ("wins", "ties", "losses")},
                 **_estimate("rate", row["rate"]),
                 **_sizes(row["rate"]),
+            }
+        )
+    return _finished(table)
+
+
+def _groups(results: dict[str, Any]) -> Table:
+    names, criteria = _names(results), _criteria(results)
+    table = Table(
+        "groups",
+        "Differences from the reference by group of texts",
+        ["Criterion", "System", "Group", "Own", "Partly pooled", "Texts", "Note"],
+        note="A group of few texts borrows from the others where it is pooled. Described, not tested.",
+        numbers_from=3,
+    )
+    for row in results["groups"]:
+        own = row["plain"]
+        table.body.append(
+            [
+                criteria[row["criterion"]],
+                names[row["system"]],
+                row["group"],
+                words.with_interval(own, plus=True),
+                words.with_interval(row["pooled"], plus=True),
+                f"{own['n_items']:,}",
+                own["reason"],
+            ]
+        )
+        table.rows.append(
+            {
+                "by": row["by"],
+                "group": row["group"],
+                "criterion": row["criterion"],
+                "system": names[row["system"]],
+                **_estimate("difference", own),
+                **_estimate("pooled", row["pooled"]),
+                **_sizes(own),
             }
         )
     return _finished(table)
@@ -522,6 +558,7 @@ MAKERS: list[Callable[[dict[str, Any]], Table | None]] = [
     _cannot,
     _preferences,
     _pairs,
+    _groups,
     _checks,
     _everybody,
     _agreement,

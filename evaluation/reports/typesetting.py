@@ -64,6 +64,6 @@ def _compile(path: Path, inputs: dict[str, str], moment: datetime) -> bytes:
         compiler = typst.Compiler(str(path), root=str(path.parent), font_paths=_fonts(), sys_inputs=inputs)
         written = compiler.compile(format="pdf", timestamp=int(moment.timestamp()))
     except (RuntimeError, ValueError) as error:
-        raise Failed(str(error)) from error
+        raise Failed(f"{error} {getattr(error, 'diagnostic', '')}") from error
     assert isinstance(written, bytes)
     return written

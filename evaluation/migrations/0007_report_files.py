@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('evaluation', '0005_judges'),
+        ('evaluation', '0006_guest_links'),
     ]
 
     operations = [
