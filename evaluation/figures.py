@@ -77,7 +77,7 @@ def distribution(results: dict[str, Any]) -> str:
                 _stack(panel, row["system"], row["counts"], cannot.get((row["criterion"], row["system"]), 0))
         _rows(panel, names, number)
         panel.set_xlim(0, 100)
-        panel.set_xlabel(f"% of answers: 1 (light) to {criterion['levels']} (dark)")
+        panel.set_xlabel("% of answers")
     return _svg(figure)
 
 
@@ -115,13 +115,13 @@ def differences(results: dict[str, Any]) -> str:
         panel.axvline(0, color=INK, linewidth=0.8)
         if criterion["margin"]:
             panel.axvline(-criterion["margin"], color=WARN, linewidth=1.4, linestyle=(0, (4, 3)))
+            panel.set_title(f"margin \u2212{criterion['margin']:g}", loc="right", color=WARN, fontsize=9)
         for row in rows:
             if row["criterion"] == criterion["key"]:
                 _point(panel, row["difference"], row["system"], row["system"] - 1)
         _rows(panel, names, number)
         panel.set_xlim(-reach, reach)
-        margin = f"; margin \u2212{criterion['margin']:g}" if criterion["margin"] else ""
-        panel.set_xlabel(f"worse  ←  levels  →  better{margin}")
+        panel.set_xlabel("← worse, in levels, better →")
         panel.grid(axis="x", color=LINE, linewidth=0.8)
     return _svg(figure)
 
@@ -141,7 +141,7 @@ def preferences(results: dict[str, Any]) -> str:
         width, nobody = 100 * share["estimate"], place == len(names) - 1
         if not nobody:
             shares.barh(place, width, height=0.55, color=ACCENT, alpha=0.35, linewidth=0)
-        hatch = "////" if nobody else "...." if place == 0 else None
+        hatch = "////" if nobody else "xx" if place == 0 else None
         shares.barh(place, width, height=0.55, fill=False, edgecolor=MUTED, hatch=hatch, linewidth=0.6)
         if share["low"] is not None:
             shares.plot([100 * share["low"], 100 * share["high"]], [place, place], color=INK, linewidth=1.6)
@@ -167,6 +167,7 @@ def groups(results: dict[str, Any]) -> str:
     labels = list(dict.fromkeys(row["group"] for row in rows))
     if not labels or len(labels) > 20:
         return ""
+    reach = 1.1 * max(abs(row["pooled"][key] or row["plain"][key] or 0.25) for row in rows for key in ("low", "high"))
     systems = results["systems"][1:]
     lane = 0.8 / len(systems)
     figure, panels = _panels(results["criteria"], max(2, round(0.55 * len(labels) * len(systems))))
@@ -178,7 +179,8 @@ def groups(results: dict[str, Any]) -> str:
                 place = labels.index(row["group"]) + (row["system"] - 1 - (len(systems) - 1) / 2) * lane
                 _point(panel, shown, row["system"], place)
         _rows(panel, [_short(label, 24) for label in labels], number)
-        panel.set_xlabel("worse  ←  levels  →  better")
+        panel.set_xlim(-reach, reach)
+        panel.set_xlabel("← worse, in levels, better →")
         panel.grid(axis="x", color=LINE, linewidth=0.8)
     marks = [
         panels[0].plot([], [], MARKERS[row["system"] % len(MARKERS)], color=ACCENT, linestyle="none")[0]

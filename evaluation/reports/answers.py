@@ -44,7 +44,7 @@ def _criterion(results: dict[str, Any], criterion: dict[str, Any]) -> dict[str, 
     return {
         "question": criterion["question"],
         "sentence": f"{_capital(sentence)}." if sentence else "There is nothing to compare.",
-        "state": _state(list(groups)),
+        "state": _state([row["verdict"] for row in rows if not results["systems"][row["system"]]["is_control"]]),
     }
 
 
@@ -84,9 +84,11 @@ def _said(results, verdict: str, rows: list[dict[str, Any]], reference: str, cri
 
 
 def _state(verdicts: list[str]) -> str:
-    if {"worse", "inferior"} & set(verdicts):
+    """Of the systems that are not hidden controls: those are meant to differ."""
+    bad, good = ({"worse", "inferior"} & set(verdicts)), ({"better", "non-inferior"} & set(verdicts))
+    if bad and not good:
         return BAD
-    if {"better", "non-inferior"} & set(verdicts):
+    if good and not bad:
         return GOOD
     return WARN if verdicts else NEUTRAL
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from evaluation.reports import words
 
+MAIN = ("comparisons", "means", "preferences", "agreement")
+IN_WORDS = ("Note", "In words", "By", "Finding", "In the main analysis", "What", "Why", "Wilcoxon", "Sign test")
 METHODS = {"mixed": "mixed model", "bootstrap": "bootstrap"}
 
 
@@ -22,6 +24,24 @@ class Table:
     rows: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
     numbers_from: int = 2
+
+    @property
+    def main(self) -> bool:
+        """Whether a page shows it at once; the others open on demand."""
+        return self.name in MAIN
+
+    @property
+    def right(self) -> list[bool]:
+        """Of each column, whether it is right-aligned."""
+        return [place >= self.numbers_from and label not in IN_WORDS for place, label in enumerate(self.head)]
+
+    @property
+    def aligned(self) -> list[tuple[str, bool]]:
+        return list(zip(self.head, self.right, strict=True))
+
+    @property
+    def cells(self) -> list[list[tuple[str, bool]]]:
+        return [list(zip(row, self.right, strict=True)) for row in self.body]
 
 
 def tables(results: dict[str, Any]) -> list[Table]:
@@ -512,7 +532,7 @@ def _amendments(results: dict[str, Any]) -> Table:
         "amendments",
         "Amendments of the protocol",
         ["No.", "When", "Blind", "Pages finished", "What", "Why"],
-        numbers_from=99,
+        numbers_from=3,
     )
     for row in results["study"]["amendments"]:
         what = "; ".join(f"{name}: {before} → {after}" for name, (before, after) in row["changes"].items()) or "a note"

@@ -1,6 +1,7 @@
 """PDF of a report and of its figures, set by Typst. Texts reach it as data, never as markup."""
 
 import json
+import shutil
 import tempfile
 from datetime import datetime
 from functools import cache
@@ -25,8 +26,20 @@ class Failed(Exception):
 
 @cache
 def _fonts() -> typst.Fonts:
-    """Those of the machine, Typst's own, and the sans serif that figures are drawn with."""
-    return typst.Fonts(font_paths=[str(Path(matplotlib.get_data_path()) / "fonts" / "ttf")])
+    """Those of the machine, Typst's own, and the sans serif that figures are drawn with.
+
+    Not the whole folder it comes from: a font of placeholders for every character lies beside it.
+    """
+    return typst.Fonts(font_paths=[_sans_serif().name])
+
+
+@cache
+def _sans_serif() -> tempfile.TemporaryDirectory:
+    """A folder with it, there as long as this process: fonts are read when they are used."""
+    folder = tempfile.TemporaryDirectory()
+    for font in (Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("DejaVuSans*.ttf"):
+        shutil.copy(font, folder.name)
+    return folder
 
 
 def report(shown: dict[str, Any], moment: datetime) -> bytes:
@@ -56,7 +69,7 @@ def figure(svg: str, alt: str, moment: datetime) -> bytes:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    return {name: getattr(table, name) for name in ("title", "note", "head", "body", "numbers_from")}
+    return {name: getattr(table, name) for name in ("title", "note", "head", "body", "right")}
 
 
 def _compile(path: Path, inputs: dict[str, str], moment: datetime) -> bytes:
