@@ -82,7 +82,7 @@ def _row(
         "method": "mixed" if has_model else "bootstrap",
         "why_not_mixed": "" if has_model else modelled.difference.reason,
         "difference": plain(main.difference),
-        "df": main.df,
+        "df": plain(main.df),
         "how": main.how,
         "bootstrap": plain(drawn.difference),
         "p": main.p if planned else None,
@@ -101,6 +101,11 @@ def _row(
         }
         # One-sided at half the level: doubled, it stands beside the two-sided ones.
         row["p"] = None if found.p is None else min(1.0, 2 * found.p)
+    elif planned and main.p is None:
+        # Every text may differ by the very same: then only the ranks can be tested.
+        tested = ranks.wilcoxon(ratings, system, REFERENCE)
+        if tested.p is not None:
+            row |= {"p": tested.p, "method": "wilcoxon"}
     return row
 
 

@@ -8,7 +8,7 @@ from evaluation.reports import words
 
 MAIN = ("comparisons", "means", "preferences", "agreement")
 IN_WORDS = ("Note", "In words", "By", "Finding", "In the main analysis", "What", "Why", "Wilcoxon", "Sign test")
-METHODS = {"mixed": "mixed model", "bootstrap": "bootstrap"}
+METHODS = {"mixed": "mixed model", "bootstrap": "bootstrap", "wilcoxon": "Wilcoxon's test"}
 
 
 @dataclass
