@@ -183,9 +183,18 @@ def _alpha(row: dict[str, Any]) -> float:
 
 
 def _power(results: dict[str, Any]) -> str:
-    if not results["design"]["power"]:
+    found = results["design"]["power"]
+    if not found:
         return "no power analysis was made before the start"
-    return results["design"]["power"].get("words") or "power was analysed before the start"
+    row = found["row"]
+    if row is None:
+        return "a power analysis was made before the start, for other numbers of texts or ratings"
+    parts = []
+    if found["goal"] != "noninferiority" and found["difference"] is not None:
+        parts.append(f"{words.percent(row['superiority'][0])} to find {found['difference']:g} levels")
+    if found["goal"] != "superiority" and found["margin"] is not None:
+        parts.append(f"{words.percent(row['noninferiority'][0])} to show a margin of {found['margin']:g} levels")
+    return f"the power simulated before the start was {words.listed(parts)}" if parts else ""
 
 
 def _blinding(results: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 
 from annotation.jobs import JobStatus
 from annotation.models import Role
-from evaluation import anonymous, protocol
+from evaluation import anonymous, judging, protocol
 from evaluation.analysis import blinding, groups, means, reliability
 from evaluation.analysis.ratings import versions
 from evaluation.analysis.resampling import DRAWS
@@ -79,6 +79,7 @@ def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] 
     results["groups"] = _groups(data, seed)
     results["blinding"] = _blinding(data)
     results["attention"] = _attention(data)
+    results["judges"] = plain(judging.results(study))
     results["seeds"] = {"study": study.seed, "bootstrap": seed}
     results["draws"] = DRAWS
     results["versions"] = {"Python": platform.python_version(), **versions()}
@@ -181,17 +182,35 @@ def _design(data: Data) -> dict[str, Any]:
         "on_failure": study.on_failure,
         "min_passed": study.min_passed,
         "min_seconds": study.min_seconds,
-        "power": _power(study),
+        "power": _power(study, len(data.items), sizes.get("ratings_per_output")),
     }
 
 
-def _power(study: Study) -> dict[str, Any] | None:
+def _power(study: Study, texts: int, ratings_per_output: int | None) -> dict[str, Any] | None:
     """The last power analysis that had finished when the study started."""
     rows = study.power_analyses.filter(status=JobStatus.FINISHED)
     if study.started_at:
         rows = rows.filter(created_at__lte=study.started_at)
     found = rows.first()
-    return None if found is None else {"parameters": plain(found.parameters), "results": plain(found.results)}
+    if found is None:
+        return None
+    return {
+        "at": _time(found.ended_at),
+        "difference": found.parameters.get("difference"),
+        "margin": found.parameters.get("margin"),
+        "goal": found.parameters.get("goal"),
+        "simulations": found.parameters.get("simulations"),
+        "words": list(found.results.get("words", [])),
+        "row": _simulated(found.results.get("table", []), texts, ratings_per_output),
+    }
+
+
+def _simulated(table: list[dict[str, Any]], texts: int, ratings_per_output: int | None) -> dict[str, Any] | None:
+    """What was simulated for the numbers that the study has; None where only others were tried."""
+    for row in table:
+        if (row.get("items"), row.get("ratings_per_output")) == (texts, ratings_per_output):
+            return plain(row)
+    return None
 
 
 def _systems(data: Data) -> list[dict[str, Any]]:

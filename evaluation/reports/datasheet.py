@@ -136,11 +136,9 @@ def _sample(results: dict[str, Any]) -> list[Answer]:
     else:
         how = "All texts of the set that every system had an output for."
     power = design["power"]
-    text = (
-        power.get("words") or "A power analysis by simulation was made before the start; see the report."
-        if power
-        else (f"No power analysis was made before the start. {TODO} Say why the size was chosen.")
-    )
+    text = f"No power analysis was made before the start. {TODO} Say why the size was chosen."
+    if power:
+        text = " ".join(["By simulation before the start.", *power["words"]])
     return [
         Answer(SAMPLE, "3.1.1", "Outputs evaluated per system", str(results["counts"]["texts_rated"])),
         Answer(SAMPLE, "3.1.2", "How they were selected", how),

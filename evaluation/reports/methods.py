@@ -40,6 +40,8 @@ def _design(results: dict[str, Any]) -> list[str]:
             + (f", {words.count(design['pages'], 'page')} in all" if design["pages"] else "")
             + f". {_balance(design)}".rstrip()
         )
+    if design["power"]:
+        said += ["Power was simulated before the start.", *design["power"]["words"]]
     said.append("Outputs of several systems that read the same were shown once and count for each of them.")
     finished = f"{counts['finished']:,} of {words.count(counts['pages'], 'page')} were finished"
     if results["criteria"]:

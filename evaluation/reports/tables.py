@@ -527,6 +527,66 @@ def _blinding(results: dict[str, Any]) -> Table | None:
     return _finished(table)
 
 
+def _judges(results: dict[str, Any]) -> Table:
+    """Models that judged the same outputs; never among the reviewers."""
+    table = Table(
+        "judges",
+        "Models as judges, beside people",
+        ["Judge", "Of", "Weighted κ", "α", "Rank correlation", "Judge less people", "n", "Note"],
+        note="Judges answered about the same outputs; none of their answers is in any figure above.",
+    )
+    for judge in results["judges"]["judges"]:
+        unusable = f"{judge['usable']} of {judge['asked']} answers usable." if judge["usable"] < judge["asked"] else ""
+        also = f"The same model is behind {words.listed(judge['also_systems'])}." if judge["also_systems"] else ""
+        for row in judge["criteria"]:
+            kappa = row["kappa"]
+            table.body.append(
+                [
+                    judge["model"],
+                    row["name"],
+                    words.with_interval(kappa),
+                    words.with_interval(row["alpha"]),
+                    words.with_interval(row["rank_correlation"]),
+                    words.with_interval(row["difference"], plus=True),
+                    f"{kappa['n_ratings']:,}",
+                    " ".join(part for part in (kappa["reason"], unusable, also) if part),
+                ]
+            )
+            table.rows.append(
+                {
+                    "judge": judge["model"],
+                    "criterion": row["key"],
+                    **{key: value for name in AGREEMENT for key, value in _estimate(name, row[name]).items()},
+                    **_estimate("length_excess", row["length"]["excess"]),
+                    **_sizes(kappa),
+                }
+            )
+        chosen = judge["choices"]
+        if not chosen["reason"]:
+            same, people = chosen["with_people"], chosen["among_people"]
+            position = judge["position"]
+            leaning = "" if position["reason"] else position["verdict"]
+            said = f"Chose as a person did: {words.percent_interval(same)}; two people: "
+            f"{words.percent_interval(people)}."
+            table.body.append(
+                [judge["model"], "choices", "–", "–", "–", "–", f"{same['n_ratings']:,}", f"{said} {leaning}".strip()]
+            )
+            table.rows.append(
+                {
+                    "judge": judge["model"],
+                    "criterion": "choices",
+                    **_estimate("same_as_person", same),
+                    **_estimate("two_people_same", people),
+                    **_estimate("first_place", position.get("first_place")),
+                    **_sizes(same),
+                }
+            )
+    return _finished(table)
+
+
+AGREEMENT = ("kappa", "alpha", "rank_correlation", "difference")
+
+
 def _amendments(results: dict[str, Any]) -> Table:
     table = Table(
         "amendments",
@@ -584,5 +644,6 @@ MAKERS: list[Callable[[dict[str, Any]], Table | None]] = [
     _agreement,
     _attention,
     _blinding,
+    _judges,
     _amendments,
 ]

@@ -28,3 +28,15 @@ def sentence(text: str) -> SafeString:
 @register.filter
 def is_in(name: str, names: set[str]) -> bool:
     return name in names
+
+
+register.filter("figure", words.number)
+register.filter("interval", words.interval)
+register.filter("percent", words.percent)
+figure, interval, percent = words.number, words.interval, words.percent
+
+
+@register.filter
+def percent_interval(share: dict) -> str:
+    """[54, 68] in percent."""
+    return "" if share.get("low") is None else f"[{100 * share['low']:.0f}, {100 * share['high']:.0f}]"
