@@ -93,9 +93,9 @@ def blinding(
     column = np.where(arms, 0, 1)
     np.add.at(table, (guesses, column), 1)
     sizes = {"n_items": clusters.n_items, "n_reviewers": clusters.n_reviewers, "n_ratings": int(guesses.size)}
-    index = _james(table / max(1, guesses.size))
+    index = james_of_shares(table / max(1, guesses.size))
     if index is None:
-        james = Estimate(estimate=None, reason=_why_no_james(table), **sizes)
+        james = Estimate(estimate=None, reason=_why_nojames_of_shares(table), **sizes)
     else:
         influence = _james_gradient(table / guesses.size)[guesses, column]
         james = _interval(index, (influence - influence.mean()) / guesses.size, clusters, sizes, (0.0, 1.0))
@@ -221,9 +221,9 @@ def james_index(counts: Sequence[Sequence[int]]) -> Estimate:
         raise ValueError("counts must be a table of 3 guesses by 2 arms, from 0")
     total = table.sum()
     sizes = {"n_items": 0, "n_reviewers": 0, "n_ratings": int(total)}
-    index = _james(table / max(1, total))
+    index = james_of_shares(table / max(1, total))
     if index is None:
-        return Estimate(estimate=None, reason=_why_no_james(table), **sizes)
+        return Estimate(estimate=None, reason=_why_nojames_of_shares(table), **sizes)
     shares = table / total
     gradient = _james_gradient(shares)
     variance = ((gradient**2 * shares).sum() - (gradient * shares).sum() ** 2) / total
@@ -231,11 +231,11 @@ def james_index(counts: Sequence[Sequence[int]]) -> Estimate:
     return Estimate(estimate=index, low=max(0.0, index - reach), high=min(1.0, index + reach), reason="", **sizes)
 
 
-def _why_no_james(table: Floats) -> str:
+def _why_nojames_of_shares(table: Floats) -> str:
     return NO_GUESSES if not table.sum() else "All guesses were about one kind of output, or the same: no James index."
 
 
-def _james(shares: Floats) -> float | None:
+def james_of_shares(shares: Floats) -> float | None:
     """James' index of shares that add up to 1, shape (3, 2); None where it is not defined."""
     if not np.isclose(shares.sum(), 1) or (shares.sum(axis=0) <= 0).any():
         return None
@@ -258,7 +258,7 @@ def _james_gradient(shares: Floats) -> Floats:
         for column in range(2):
             towards = -shares.copy()
             towards[row, column] += 1
-            up, down = _james(shares + step * towards), _james(shares - step * towards)
+            up, down = james_of_shares(shares + step * towards), james_of_shares(shares - step * towards)
             if up is not None and down is not None:
                 gradient[row, column] = (up - down) / (2 * step)
     return gradient
