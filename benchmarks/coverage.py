@@ -139,7 +139,7 @@ def latent(scenario: Scenario, who: People, rng: np.random.Generator, items: int
 
 
 def levels(scenario: Scenario, values: Floats) -> Floats:
-    return 1.0 + np.searchsorted(scenario.plan.thresholds, values)
+    return np.asarray(1.0 + np.searchsorted(scenario.plan.thresholds, values), dtype=float)
 
 
 def seats(scenario: Scenario, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ JAMES_WEIGHTS = (0.0, 0.5)  # of a correct and a wrong guess
 
 Verdict = Literal["blind", "unblinded", "opposite", "unclear", "none"]
 WORDS: dict[str, str] = {
-    "blind": "Blind: right and wrong guesses are about as many.",
+    "blind": "Blind as far as the guesses show: right and wrong ones are about as many.",
     "unblinded": "Not blind: reviewers guessed right more often than by chance.",
     "opposite": "Reviewers guessed the opposite more often than by chance: what they expected misled them.",
     "unclear": "Unclear: too few guesses to tell; the interval holds both no knowledge and more than a little.",
@@ -149,10 +149,9 @@ def _words(index: Estimate, verdict: Verdict) -> str:
         words = f"Slightly unblinded: right guesses are more than by chance, yet the index is below {BOUND:g}."
     if verdict == "opposite" and index.estimate is not None and index.estimate > -BOUND:
         words = f"Slightly misled: wrong guesses are more than by chance, yet the index is above -{BOUND:g}."
-    if verdict == "blind" and index.high is not None and index.low is not None:
-        if max(index.high, -index.low) > BOUND:
-            words += f" The interval does not rule out an index beyond {BOUND:g}."
-        return words
+    ends = (index.high or 0.0, -(index.low or 0.0))
+    if verdict == "blind" and max(ends) > BOUND:
+        words += f" The interval does not rule out an index beyond {BOUND:g}."
     return words
 
 
@@ -164,7 +163,10 @@ def _summary(tuned: Arm, other: Arm) -> str:
     if "none" in both:
         return "Guesses were made about one kind of output only; see there."
     if both == {"blind"}:
-        return "The blinding held: reviewers could not tell outputs of tuned systems from others."
+        return (
+            "The blinding held as far as the guesses show: no sign that reviewers could tell outputs of tuned systems "
+            "from others."
+        )
     if both == {"unblinded"}:
         return "The blinding did not hold: reviewers told outputs of tuned systems and others apart."
     if both == {"unblinded", "opposite"}:

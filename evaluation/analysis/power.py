@@ -7,7 +7,8 @@ standard deviation 1. The thresholds give the reference its planned distribution
 Each simulated study is judged as the report judges a real one: by the mean difference (system minus reference, same
 reviewer, same text) with a standard error over texts and reviewers and Student's two-sided test at alpha over the
 number of planned tests; and non-inferior where the low end of that difference's 95 % interval is above minus the
-margin.
+margin. That is means.difference in closed form. The mixed model, which leads in the report where it fits, takes a
+thousand times as long; of complete studies its standard errors and p-values are nearly the same.
 """
 
 import dataclasses

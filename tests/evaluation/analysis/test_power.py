@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.analysis import means, power, ranks
+from evaluation.analysis import means, mixed, power, ranks
 from evaluation.analysis.power import Plan
 from evaluation.analysis.ratings import Ratings
 
@@ -191,3 +191,16 @@ def test_simulated_studies_are_judged_as_the_report_judges_real_ones(reviewers, 
         assert found.p == pytest.approx(fast.p[study], abs=0.03)
         assert found.difference.high - found.difference.low == pytest.approx(2 * fast.reach[study], rel=0.12)
         assert ranks.wilcoxon(ratings, 1, 0).p == pytest.approx(p[study], rel=1e-6)
+
+
+def test_the_mixed_model_finds_about_what_the_fast_test_finds():
+    plan = Plan(items=60, reviewers=6, ratings_per_output=6)
+    who = power.who_rates(60, 6, 6)
+    values = power.draw(plan, (0.0, 0.4, -0.2), who, rng(), 12)
+    fast = power.judged((values[:, :, 1] - values[:, :, 0]).astype(float), who)
+    fitted = [
+        mixed.fit(as_ratings(one, who, reviewers=6, levels=5), 0).differences[0] for one in values
+    ]  # fmt: skip
+    assert [one.difference.estimate for one in fitted] == pytest.approx(list(fast.mean), abs=1e-4)
+    assert np.mean([one.se for one in fitted]) == pytest.approx(fast.se.mean(), rel=0.1)
+    assert sum(one.p <= 0.05 for one in fitted) == pytest.approx((fast.p <= 0.05).sum(), abs=2)
