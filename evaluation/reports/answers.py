@@ -53,10 +53,10 @@ SAID = {
     "better": "{who} {is_are} rated better than {reference}",
     "worse": "{who} {is_are} rated worse than {reference}",
     "unclear": "for {who} no clear difference from {reference} was found, which does not show that there is none",
-    "non-inferior": "yes: {who} {is_are} not worse than {reference} by the margin of {margin} levels",
-    "inferior": "no: {who} {is_are} worse than {reference} by more than the margin of {margin} levels",
+    "non-inferior": "yes: {who} {is_are} not worse than {reference} by the margin of {margin}",
+    "inferior": "no: {who} {is_are} worse than {reference} by more than the margin of {margin}",
     "inconclusive": "for {who} the study leaves open whether the loss against {reference} stays within the margin of "
-    "{margin} levels",
+    "{margin}",
     "higher": "{who} {is_are} rated higher than {reference} (described, not tested)",
     "lower": "{who} {is_are} rated lower than {reference} (described, not tested)",
     "close": "{who} {is_are} not clearly apart from {reference} (described, not tested)",
@@ -79,7 +79,7 @@ def _said(results, verdict: str, rows: list[dict[str, Any]], reference: str, cri
         who=words.listed(who),
         reference=reference,
         is_are="is" if len(rows) == 1 else "are",
-        margin=f"{criterion['margin'] or 0:g}",
+        margin=words.levels(criterion["margin"] or 0),
     )
 
 
@@ -109,31 +109,42 @@ def _preferred(results: dict[str, Any]) -> dict[str, Any]:
         )
         return {"question": question, "sentence": sentence, "state": WARN}
     groups: dict[str, list[str]] = {}
+    verdicts = []
     for row in found["contrasts"]:
-        called = words.name(results["systems"][row["system"]]["name"])
-        figure = f"{words.percent_interval(row['wins'])} of decided choices"
+        system = results["systems"][row["system"]]
+        wins = _turned(row["wins"]) if row["verdict"] == "worse" else row["wins"]
         test = f", {words.p_value(row['p_holm'])}" if row["p_holm"] is not None else ""
-        groups.setdefault(row["verdict"], []).append(f"{called} ({figure}{test})")
-    parts = []
-    for verdict, said in (
-        ("better", f"{{}} {{}} preferred to {reference}"),
-        ("worse", f"{reference} is preferred to {{}}"),
-        ("unclear", f"between {{}} and {reference} no clear preference was found"),
-        ("none", f"for {{}} against {reference} no test can be made"),
-    ):
-        if verdict in groups:
-            who = groups[verdict]
-            listed = words.listed(who)
-            parts.append(
-                said.format(listed, "is" if len(who) == 1 else "are") if verdict == "better" else said.format(listed)
-            )
+        figure = f"{words.percent_interval(wins)} of decided choices{test}"
+        groups.setdefault(row["verdict"], []).append(f"{words.name(system['name'])} ({figure})")
+        if not system["is_control"]:
+            verdicts.append(row["verdict"])
+    parts = [
+        PREFERRED[verdict].format(
+            who=words.listed(groups[verdict]), reference=reference, is_are="is" if len(groups[verdict]) == 1 else "are"
+        )
+        for verdict in PREFERRED
+        if verdict in groups
+    ]
     sentence = "; ".join(parts)
     if not sentence:
         return {"question": question, "sentence": found["reason"], "state": WARN}
-    state = BAD if "worse" in groups else GOOD if "better" in groups else WARN
     if found["reason"]:
         sentence += f". {found['reason']}"
-    return {"question": question, "sentence": f"{_capital(sentence)}".rstrip(".") + ".", "state": state}
+    return {"question": question, "sentence": f"{_capital(sentence)}".rstrip(".") + ".", "state": _state(verdicts)}
+
+
+PREFERRED = {
+    "better": "{who} {is_are} preferred to {reference}",
+    "worse": "{reference} is preferred to {who}",
+    "unclear": "for {who} no clear preference over {reference} was found, nor the other way round",
+    "none": "for {who} against {reference} no test can be made",
+}
+
+
+def _turned(wins: dict[str, Any]) -> dict[str, Any]:
+    """The same share for the other side."""
+    turned = {"estimate": wins["estimate"], "low": wins["high"], "high": wins["low"]}
+    return wins | {name: None if value is None else 1 - value for name, value in turned.items()}
 
 
 def _how_sure(results: dict[str, Any]) -> dict[str, Any]:
@@ -191,9 +202,9 @@ def _power(results: dict[str, Any]) -> str:
         return "a power analysis was made before the start, for other numbers of texts or ratings"
     parts = []
     if found["goal"] != "noninferiority" and found["difference"] is not None:
-        parts.append(f"{words.percent(row['superiority'][0])} to find {found['difference']:g} levels")
+        parts.append(f"{words.percent(row['superiority'][0])} to find {words.levels(found['difference'])}")
     if found["goal"] != "superiority" and found["margin"] is not None:
-        parts.append(f"{words.percent(row['noninferiority'][0])} to show a margin of {found['margin']:g} levels")
+        parts.append(f"{words.percent(row['noninferiority'][0])} to show a margin of {words.levels(found['margin'])}")
     return f"the power simulated before the start was {words.listed(parts)}" if parts else ""
 
 

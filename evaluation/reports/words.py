@@ -23,6 +23,11 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 
+def levels(value: float) -> str:
+    """0.5 levels, 1 level"""
+    return f"{value:g} level{'' if value == 1 else 's'}"
+
+
 def listed(parts: list[str]) -> str:
     """a, b and c"""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""

@@ -424,7 +424,7 @@ def test_a_scratch_models_figures_are_called_so():
 
 def test_files_are_well_formed_whatever_a_system_is_called():
     study = make_study(items=3, reviewers=2)
-    names = ['<script>$x$</script> & "q" --> #image("x") *', "=\u202eعربي 👩‍👩‍👧 " + "long " * 15]
+    names = ['<script>$x$</script> & "q" --> #image("x") {y} * {', "=\u202eعربي 👩‍👩‍👧 " + "long " * 15]
     for system, name in zip(study.systems.all(), names, strict=True):
         System.objects.filter(pk=system.pk).update(name=name)
     study = start(study)
