@@ -244,6 +244,8 @@ PAGES: dict[str, Rule] = {
     "evaluation:back": page({REVIEWER}, "study"),
     "evaluation:draft": page({REVIEWER}, "task"),
     "evaluation:submit": page({REVIEWER}, "task"),
+    "evaluation:guessing": page({REVIEWER}, "study"),
+    "evaluation:guess": page({REVIEWER}, "guess-task"),
 }
 
 
@@ -479,6 +481,8 @@ API: dict[str, Rule] = {
     "GET review-task-detail": api({REVIEWER}, "task"),
     "PUT review-task-draft": api({REVIEWER}, "task"),
     "POST review-task-submit": api({REVIEWER}, "task"),
+    "POST review-task-guessing": api({REVIEWER}, body=lambda world: {"study": world["study"].pk}),
+    "POST review-task-guess": api({REVIEWER}, "guess-task"),
 }
 
 
@@ -575,8 +579,9 @@ def world(settings, tmp_path):
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()
-    made["study"] = start(make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]]))
+    made["study"] = start(make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]], guesses=1))
     made["task"] = made["study"].tasks.first()
+    made["guess-task"] = made["study"].tasks.get(guess_wanted=True)
     closed = start(make_study(project=project, lead=people[LEAD], reviewers=2))
     rate_everything(closed)
     made["closed-study"] = studies.close(closed, people[LEAD])

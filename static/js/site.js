@@ -35,6 +35,7 @@
       }
     }
   }
+  Redress.reachScrollers = reachScrollers;
   for (const name of ["DOMContentLoaded", "htmx:afterSettle"]) document.addEventListener(name, reachScrollers);
   window.addEventListener("resize", reachScrollers);
   window.addEventListener("load", reachScrollers);
