@@ -73,9 +73,17 @@ bench-training: ## how fast a model learns: a plain trl run against our default;
 bench-generation: ## how fast outputs are generated; ARGS="--device cuda --shape llama-2-7b"
 	@exec $(IN_VENV) -m benchmarks.generation $(ARGS)
 
+.PHONY: planted-study
+planted-study: ## simulated reviewers with known leanings rate real outputs; ARGS="--data ../shared/data --studies 5"
+	@exec $(IN_VENV) -m benchmarks.planted $(ARGS)
+
 .PHONY: bench-datasets
 bench-datasets: ## freezing 100,000 pairs with near-duplicates; ARGS="--pairs 300000"
 	@exec $(IN_VENV) -m benchmarks.datasets $(ARGS)
+
+.PHONY: bench-design
+bench-design: ## the design of blind studies of 100,000 outputs, and how balanced it comes out
+	@exec $(IN_VENV) -m benchmarks.design $(ARGS)
 
 .PHONY: install
 install: ## only make .venv

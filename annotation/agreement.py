@@ -252,20 +252,20 @@ def krippendorff_alpha(
     # What one item of each pattern adds to the coincidence matrix: every pair of its ratings, per rating.
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1])
     coincidences = (pairs / (counts.sum(axis=1) - 1)[:, None, None]).reshape(items.size, -1)
-    estimate = float(_alpha((items @ coincidences)[None, :], ordinal)[0])
+    estimate = float(alphas((items @ coincidences)[None, :], ordinal)[0])
     if table.n_items < 2:
         return table.result(estimate, reason="One text only: no interval over texts.")
     if (counts.max(axis=1) == counts.sum(axis=1)).all():
         return table.result(estimate, reason=ALL_AGREE)
     drawn = rng.multinomial(table.n_items, items / items.sum(), size=draws)
-    values = _alpha(drawn @ coincidences, ordinal)
+    values = alphas(drawn @ coincidences, ordinal)
     low, high = _percentiles(values)
     if low is None:
         return table.result(estimate, reason=FEW_DIFFER)
     return table.result(estimate, low=low, high=high)
 
 
-def _alpha(coincidences: Floats, ordinal: bool) -> Floats:
+def alphas(coincidences: Floats, ordinal: bool) -> Floats:
     """Alpha of each coincidence matrix, given as rows of shape (n_levels ** 2,); NaN where only one level occurs.
 
     The ordinal distance of two levels is that between their mid-ranks: Krippendorff's sum over the levels between

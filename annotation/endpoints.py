@@ -55,6 +55,10 @@ class Refused(Exception):
     """The server will not answer this text."""
 
 
+class Unsuitable(Refused):
+    """It says so by its status."""
+
+
 class RateLimit:
     """Spaces requests of several threads evenly: at most `per_minute` of them."""
 
@@ -130,7 +134,8 @@ class Client:
         except Again as error:
             return NoAnswer(reason=f"{error} (after {sent} requests)", requests=sent, lost=lost)
         except Refused as error:
-            return NoAnswer(reason=str(error), requests=sent, lost=lost)
+            unsuitable = isinstance(error, Unsuitable)
+            return NoAnswer(reason=str(error), unsuitable=unsuitable, requests=sent, lost=lost)
         values: dict[str, Any] = vars(answer) | {"requests": sent, "lost": lost}
         return Answer(**values)
 
@@ -138,6 +143,7 @@ class Client:
         endpoint = self.endpoint
         body = {
             **endpoint.parameters,
+            **request.parameters,
             "model": endpoint.model,
             "messages": [{"role": "user", "content": request.prompt}],
             endpoint.token_limit: request.max_tokens,
@@ -195,7 +201,7 @@ class Client:
                 self.limit.pause(pause)
             raise Again(sentence, pause=pause, charged=status == 504)
         if status in NOT_FOR_THIS_TEXT:
-            raise Refused(sentence)
+            raise Unsuitable(sentence)
         if 300 <= status < 400:
             raise JobError(f"The endpoint answered {status}, a redirect, which is not followed. Check its base URL.")
         advice = {401: " Check the key.", 403: " Check the key and what it may do.", 404: " Check its URL and model."}
@@ -221,8 +227,9 @@ class Client:
             text, refusal = message.get("content"), message.get("refusal")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             raise Refused("The endpoint's answer is not a chat completion.") from None
+        refused = (not isinstance(text, str) or not text) and isinstance(refusal, str) and bool(refusal)
         if not isinstance(text, str) or not text:
-            text = refusal if isinstance(refusal, str) else ""
+            text = refusal if refused else ""
         usage = values.get("usage") if isinstance(values.get("usage"), dict) else {}
         return Answer(
             text=self._clean(text, limit=None),
@@ -231,6 +238,7 @@ class Client:
             output_tokens=_count(usage.get("completion_tokens")),
             seconds=round(seconds, 3),
             cut_off=finish == "length",
+            refused=refused,
         )
 
     def _clean(self, text: str, limit: int | None = 300) -> str:

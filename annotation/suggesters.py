@@ -38,12 +38,13 @@ class Source:
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One question. `again()` asks whether the budget allows to send it once more after a request that got no answer
-    but may have been charged for.
+    but may have been charged for. `parameters`: further fields of this request alone.
     """
 
     key: Any
     prompt: str
     max_tokens: int
+    parameters: dict[str, Any] = field(default_factory=dict)
     again: Callable[[], bool] = field(default=lambda: True)
 
 
@@ -51,7 +52,8 @@ class Request:
 class Answer:
     """What came back. Token counts are None where the source does not say.
 
-    `cut_off`: the answer ended at the token limit. `lost`: earlier requests for it that may have been charged for.
+    `cut_off`: the answer ended at the token limit. `refused`: the text says why the model does not answer. `lost`:
+    earlier requests for it that may have been charged for.
     """
 
     text: str
@@ -60,16 +62,20 @@ class Answer:
     output_tokens: int | None = None
     seconds: float = 0.0
     cut_off: bool = False
+    refused: bool = False
     requests: int = 1
     lost: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoAnswer:
-    """Why there is none, in a sentence for people. `text`: what came instead, if anything did."""
+    """Why there is none, in a sentence for people. `text`: what came instead, if anything did. `unsuitable`: the
+    server will not take this request, though it may take another one.
+    """
 
     reason: str
     text: str = ""
+    unsuitable: bool = False
     requests: int = 1
     lost: int = 0
 

@@ -94,7 +94,7 @@ def parse(prompt: SuggestionPrompt, text: str, answer: str) -> Proposal:
         raise ValidationError("The answer is empty.")
     if prompt.answer_format == AnswerFormat.TEXT:
         return Proposal(rewrite=_rewrite(answer))
-    values = _json(answer)
+    values = json_object(answer)
     proposal = Proposal()
     if prompt.with_labels:
         proposal.labels = _labels(values.get("labels"), prompt.dimensions)
@@ -109,7 +109,8 @@ def without_thoughts(answer: str) -> str:
     return re.sub(r"\A\s*<think>.*?</think>", "", answer, flags=re.DOTALL)
 
 
-def _json(answer: str) -> dict[str, Any]:
+def json_object(answer: str) -> dict[str, Any]:
+    """The JSON object that an answer is, alone or in a code block. Raises ValidationError."""
     if fenced := re.fullmatch(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", answer, flags=re.DOTALL):
         answer = fenced[1]
     try:

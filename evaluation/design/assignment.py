@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import gcd
+from math import gcd, lcm
 from typing import Literal
 
 from evaluation.design import blocks, counterbalance
@@ -246,12 +246,14 @@ def order(pages: Iterable[Page], rng: random.Random) -> dict[int, list[Page]]:
     for reviewer in sorted(of):
         items = sorted(of[reviewer])
         rng.shuffle(items)
+        whole = lcm(*(len(own) for own in of[reviewer].values()))
         keyed = []
         for number, item in enumerate(items):
             own = sorted(of[reviewer][item], key=lambda page: page.systems)
             rng.shuffle(own)
-            # A page has its place on a line from 0 to 1; those of one item are 1/m apart.
-            keyed += [((number / len(items) + turn) / len(own), number, page) for turn, page in enumerate(own)]
+            # A page has its place on a line of whole numbers; those of an item with m pages are 1/m of it apart.
+            step = whole // len(own)
+            keyed += [((number + turn * len(items)) * step, number, page) for turn, page in enumerate(own)]
         orders[reviewer] = [page for _, _, page in sorted(keyed, key=lambda row: row[:2])]
     return orders
 

@@ -49,7 +49,8 @@ class Balance:
 def balance(pages: Sequence[Page], systems: int, reviewers: int) -> Balance:
     """Count a design. Pages may have different sizes, and reviewers or systems may be missing from them.
 
-    Source of the efficiency factor: John and Williams, *Cyclic and Computer Generated Designs* (1995), section 2.2.
+    Source of the efficiency factor: Kempthorne, *Annals of Mathematical Statistics* 27 (1956), 846-849; John and
+    Williams, *Cyclic and Computer Generated Designs* (1995).
     """
     longest = max((len(page.systems) for page in pages), default=0)
     shown = [(number, page, place, s) for number, page in enumerate(pages) for place, s in enumerate(page.systems)]

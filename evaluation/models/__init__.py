@@ -1,5 +1,7 @@
 """Systems and their outputs, blind studies of them, and the reports."""
 
+from evaluation.models.guests import GuestLink, GuestState
+from evaluation.models.judges import Judge, JudgeAnswer, JudgeAnswerStatus
 from evaluation.models.studies import (
     PER_PAGE,
     Allocation,
@@ -51,7 +53,12 @@ __all__ = [
     "Generation",
     "Guess",
     "Guessed",
+    "GuestLink",
+    "GuestState",
     "Hypothesis",
+    "Judge",
+    "JudgeAnswer",
+    "JudgeAnswerStatus",
     "Layout",
     "OnFailure",
     "Output",

@@ -134,6 +134,10 @@
         return;
       }
       this.failures += 1;
+      if (answer && Redress.refusal(answer.headers.get("Content-Type"), answer.status)) {
+        this.state(`kept on this computer: ${await answer.text()}`, true);
+        return;
+      }
       const signedOut = answer && (answer.type === "opaqueredirect" || answer.status === 403);
       this.state(signedOut ? "kept on this computer; you are signed out: sign in again in another tab" : OFFLINE, true);
       if (signedOut && this.versioned) this.checkLater();

@@ -478,6 +478,10 @@ def test_the_limit_costs_the_same_query_however_much_was_read_and_uses_the_index
             assert wellbeing.read_today(ann, voting) == expected
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
+        # Of three rows every index costs the same once autovacuum has counted them, which it does when it likes.
+        for table in ("annotation_rewritevote", "annotation_practiceanswer"):
+            cursor.execute("DELETE FROM pg_statistic WHERE starelid = %s::regclass", [table])
+            cursor.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = %s::regclass", [table])
         cursor.execute("EXPLAIN " + queries.captured_queries[0]["sql"])
         plan = "\n".join(row[0] for row in cursor.fetchall())
     for index in ("vote_given", "practice_answered"):

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from annotation import exports, jobs
 from annotation.jobs import JobStatus
 from annotation.models import Export
-from evaluation import output_imports, protocol, reports, studies
+from evaluation import guests, output_imports, protocol, reports, studies
 from evaluation.models import FailedOutput, Generation, Guess, OutputImport, PowerAnalysis, Rating, Report, Study
 from tests.evaluation.factories import (
     OutputFactory,
@@ -270,7 +270,9 @@ def test_the_admin_site_lists_searches_and_opens_everything(client, lead, projec
     from django.contrib import admin
     from django.urls import reverse
 
-    study = running_study(project=project, lead=lead)
+    study = make_study(project=project, lead=lead)
+    guests.create(study, lead)
+    start(study)
     rate_everything(study)
     Guess.objects.create(slot=study.tasks.first().slots.first(), value="tuned")
     PowerAnalysis.objects.create(project=project, study=study, created_by=lead)

@@ -86,7 +86,7 @@ def test_the_design_holds_its_numbers_and_is_even(sizes, apart, seed):
     ],
 )
 def test_known_balanced_incomplete_blocks_are_found(sizes, times):
-    """Cochran and Cox (1957), table 11.3: designs in which each pair of treatments stands equally often together."""
+    """Cochran and Cox (1957), chapter 11: designs in which each pair of treatments stands equally often together."""
     plan = plan_of(*sizes)
     items, t, _, k, r = sizes
     found = balance(assign(plan, random.Random(5)), plan.systems, plan.reviewers)

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('evaluation', '0004_study_design'),
+        ('evaluation', '0007_study_openings_and_power_figure'),
     ]
 
     operations = [
