@@ -1048,11 +1048,11 @@ class ReviewTaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     @action(detail=True, methods=["post"])
     def guess(self, request, token=None):
         """What one takes each output of a page for. It is final."""
-        serializer = GuessesSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
         task = self.get_object()
         if not task.guess_wanted:
             raise Http404
+        serializer = GuessesSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         reviewing.guess(request.user, task.token, serializer.validated_data["guesses"])
         return Response(status=204)
 
