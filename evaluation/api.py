@@ -18,6 +18,7 @@ from annotation import access, drafts
 from annotation.access import ScopedAPI
 from annotation.models import Item, Role
 from evaluation import (
+    judges_api,
     lineage,
     output_imports,
     preferences,
@@ -615,6 +616,28 @@ class ReportSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class PreferenceOptionsSerializer(serializers.Serializer):
+    """What makes a preference; what is left out has its default."""
+
+    by = serializers.CharField(required=False, help_text="choice, all (mean of all criteria) or a criterion's key.")
+    least_votes = serializers.IntegerField(required=False, min_value=1)
+    least_share = serializers.IntegerField(required=False, min_value=0, max_value=100, help_text="Percent; of choices.")
+    distance = serializers.FloatField(required=False, min_value=0, help_text="In levels; of ratings.")
+    use_rewrite = serializers.BooleanField(required=False, help_text="Whether the approved rewrite may be preferred.")
+
+
+class PreferencesFoundSerializer(serializers.Serializer):
+    pairs = serializers.IntegerField()
+    texts = serializers.IntegerField()
+    present = serializers.IntegerField(help_text="Of the pairs: there already.")
+
+
+def _options(data: Any) -> preferences.Options:
+    serializer = PreferenceOptionsSerializer(data=data)
+    serializer.is_valid(raise_exception=True)
+    return preferences.Options(**serializer.validated_data)
+
+
 class StudyViewSet(
     ScopedAPI,
     mixins.ListModelMixin,
@@ -634,6 +657,7 @@ class StudyViewSet(
         "protocol": READERS,
         "amendments": READERS,
         "preferences": (Role.TRAINER,),
+        "count_preferences": (Role.TRAINER,),
         "*": (Role.LEAD,),
     }
 
@@ -768,11 +792,19 @@ class StudyViewSet(
     def start(self, request, pk=None):
         return Response(self.get_serializer(starting.start(self.get_object(), request.user)).data)
 
-    @extend_schema(request=None, responses=MadeSerializer)
+    @extend_schema(request=PreferenceOptionsSerializer, responses=MadeSerializer)
     @action(detail=True, methods=["post"])
     def preferences(self, request, pk=None):
-        """Store the outputs that most reviewers of a closed study preferred as preferences, for training."""
-        return Response(MadeSerializer(preferences.from_study(self.get_object(), request.user)).data)
+        """Store what the reviewers of a closed study preferred, or rated higher, as preferences for training."""
+        study = self.get_object()
+        return Response(MadeSerializer(preferences.from_study(study, request.user, _options(request.data))).data)
+
+    @extend_schema(parameters=[PreferenceOptionsSerializer], responses=PreferencesFoundSerializer, filters=False)
+    @preferences.mapping.get
+    def count_preferences(self, request, pk=None):
+        """How many preferences there would be, without storing any."""
+        study = self.get_object()
+        return Response(PreferencesFoundSerializer(preferences.find(study, _options(request.query_params))).data)
 
     @extend_schema(request=ReasonSerializer, responses=StudySerializer)
     @action(detail=True, methods=["post"])
@@ -1068,3 +1100,4 @@ def register(router) -> None:
     router.register("reports", ReportViewSet, basename="report")
     router.register("guest-links", GuestLinkViewSet, basename="guest-link")
     router.register("review-tasks", ReviewTaskViewSet, basename="review-task")
+    judges_api.register(router)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import guests, lineage, planning, rate, studies, systems, tries
+from evaluation.views import guests, judges, lineage, planning, preferences, rate, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -47,9 +47,17 @@ urlpatterns = [
     path("studies/<int:pk>/ratings/", studies.export_ratings, name="ratings"),
     path("studies/<int:pk>/report/", studies.report, name="report"),
     path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
-    path("studies/<int:pk>/preferences/", studies.use_as_preferences, name="preferences"),
+    path("studies/<int:pk>/preferences/", preferences.make, name="preferences"),
     path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),
     path("reports/<int:pk>/figures/<slug:name>.svg", studies.report_figure, name="report-figure"),
+    # Judges
+    path("studies/<int:pk>/judges/", judges.index, name="judges"),
+    path("studies/<int:pk>/judges/estimate/", judges.estimate, name="judge-estimate"),
+    path("judges/<int:pk>/", judges.detail, name="judge"),
+    path("judges/<int:pk>/progress/", judges.progress, name="judge-progress"),
+    path("judges/<int:pk>/cancel/", judges.cancel, name="judge-cancel"),
+    path("judges/<int:pk>/go-on/", judges.go_on, name="judge-go-on"),
+    path("judges/<int:pk>/unusable/", judges.unusable, name="judge-unusable"),
     # Reviewers without an account
     path("studies/<int:pk>/guests/", guests.index, name="guests"),
     path("guest-links/<int:pk>/renew/", guests.renew, name="guest-renew"),

@@ -30,8 +30,8 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import guests, planning, reports, studies, systems, tries
-from evaluation.models import FailedOutput, Generation, OutputImport, PowerAnalysis, Report, TryOutput
+from evaluation import guests, judging, planning, reports, studies, systems, tries
+from evaluation.models import FailedOutput, Generation, Judge, OutputImport, PowerAnalysis, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything, start
 from tests.factories import (
     EndpointFactory,
@@ -251,6 +251,13 @@ PAGES: dict[str, Rule] = {
     "evaluation:preferences": page({TRAINER}, "closed-study"),
     "evaluation:report-progress": page(READERS, "report"),
     "evaluation:report-figure": page(READERS, "report", name="means"),
+    "evaluation:judges": page(READERS, "study"),
+    "evaluation:judge-estimate": page(READERS, "study"),
+    "evaluation:judge": page(READERS, "judge"),
+    "evaluation:judge-progress": page(READERS, "judge"),
+    "evaluation:judge-cancel": page(READERS, "judge"),
+    "evaluation:judge-go-on": page(READERS, "judge"),
+    "evaluation:judge-unusable": page(READERS, "judge"),
     "evaluation:guests": page({LEAD}, "draft-study"),
     "evaluation:guest-renew": page({LEAD}, "guest-link"),
     "evaluation:guest-extend": page({LEAD}, "guest-link"),
@@ -499,6 +506,19 @@ API: dict[str, Rule] = {
     "POST study-close": api({LEAD}, "study"),
     "POST study-report": api({LEAD}, "closed-study"),
     "POST study-preferences": api({TRAINER}, "closed-study"),
+    "GET study-preferences": api({TRAINER}, "closed-study"),
+    "GET judge-list": api(EVERYBODY),
+    "POST judge-list": api(
+        READERS, body=lambda world: {"study": world["study"].pk, "endpoint": world["endpoint"].pk, "budget": 1}
+    ),
+    "POST judge-estimate": api(
+        READERS, body=lambda world: {"study": world["study"].pk, "endpoint": world["endpoint"].pk}
+    ),
+    "GET judge-detail": api(READERS, "judge"),
+    "POST judge-cancel": api(READERS, "judge"),
+    "POST judge-go-on": api(READERS, "judge"),
+    "GET judge-failures": api(READERS, "judge"),
+    "GET judge-answers": api(READERS, "judge"),
     "GET report-list": api(EVERYBODY),
     "GET report-detail": api(READERS, "report"),
     "GET guest-link-list": api(EVERYBODY),
@@ -630,9 +650,13 @@ def world(settings, tmp_path):
     made["output"] = made["system"].outputs.first()
     made["generation"] = Generation.objects.create(system=made["system"], dataset=made["dataset"], **job)
     endpoint = EndpointFactory()
+    endpoint.refresh_from_db()
     made["endpoint-system"] = systems.create(
         project, people[TRAINER], kind="endpoint", name="asked", endpoint=endpoint, budget=1
     )
+    made["endpoint"] = endpoint
+    made["judge"] = judging.create(made["closed-study"], people[TRAINER], endpoint=endpoint, budget=1)
+    Judge.objects.update(status=JobStatus.FINISHED, message="4 of 4 answers are usable")
     FailedOutput.objects.create(
         project=project, generation=made["generation"], system=made["system"], item=made["item"], reason="Empty."
     )

@@ -18,7 +18,7 @@ from annotation.forms import show_errors
 from annotation.jobs import JobStatus
 from annotation.models import Membership, Project, Role
 from annotation.pagination import page_by_id
-from evaluation import preferences, protocol, starting, studies
+from evaluation import protocol, starting, studies
 from evaluation.forms import CriterionFormSet, PersonForm, StudyForm, criterion_values
 from evaluation.models import Report, ReviewTask, Study, StudyMembership, TaskKind
 from evaluation.views.jobs import job_partial
@@ -322,18 +322,6 @@ def report_again(request: HttpRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
     return redirect("evaluation:report", study.pk)
-
-
-@require_POST
-def use_as_preferences(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the reviewers preferred, as data for training."""
-    study = _study(request, pk, Role.TRAINER)
-    try:
-        messages.success(request, str(preferences.from_study(study, request.user)))
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-        return redirect("evaluation:report", study.pk)
-    return redirect("training:preferences", study.project_id)
 
 
 @require_GET
