@@ -68,7 +68,10 @@ def fit(ratings: Ratings, reference: int) -> Ordinal:
         [kept.system == code for code in systems] + [kept.reviewer == code for code in people]
     ).astype(float)
     levels = np.unique(kept.value)
-    if len(kept) * (exog.shape[1] + levels.size - 1) > MAX_SIZE:
+    parameters = exog.shape[1] + levels.size - 1
+    if len(kept) <= parameters:
+        return _without(ratings, reference, f"Too few ratings for the ordinal model. {INSTEAD}")
+    if len(kept) * parameters > MAX_SIZE:
         return _without(ratings, reference, f"Too many ratings and reviewers for the ordinal model. {INSTEAD}")
     if np.linalg.matrix_rank(np.column_stack([np.ones(len(kept)), exog])) <= exog.shape[1]:
         words = f"Systems and reviewers cannot be told apart, since nobody rated several systems. {INSTEAD}"
