@@ -882,7 +882,7 @@ class SentAnswersSerializer(AnswersSerializer):
     )
 
 
-class ReasonSerializer(serializers.Serializer):
+class CannotJudgeSerializer(serializers.Serializer):
     value = serializers.CharField()
     label = serializers.CharField()
 
@@ -947,7 +947,7 @@ class ReviewTaskSerializer(serializers.ModelSerializer):
     def get_worst_question(self, task) -> str:
         return reviewing.WORST_QUESTION if task.study.asks_worst and self._asked(task) else ""
 
-    @extend_schema_field(ReasonSerializer(many=True))
+    @extend_schema_field(CannotJudgeSerializer(many=True))
     def get_cannot_judge(self, task) -> list[dict[str, str]]:
         return [{"value": value, "label": label} for value, label in CannotJudge.choices]
 
