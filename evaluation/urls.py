@@ -70,4 +70,6 @@ urlpatterns = [
     path("studies/<int:pk>/rate/back/", rate.back, name="back"),
     path("review-tasks/<uuid:token>/draft/", rate.draft, name="draft"),
     path("review-tasks/<uuid:token>/submit/", rate.submit, name="submit"),
+    path("studies/<int:pk>/guess/", rate.guessing, name="guessing"),
+    path("review-tasks/<uuid:token>/guess/", rate.guess, name="guess"),
 ]

@@ -268,6 +268,8 @@ PAGES: dict[str, Rule] = {
     "evaluation:back": page({REVIEWER}, "study"),
     "evaluation:draft": page({REVIEWER}, "task"),
     "evaluation:submit": page({REVIEWER}, "task"),
+    "evaluation:guessing": page({REVIEWER}, "study"),
+    "evaluation:guess": page({REVIEWER}, "guess-task"),
 }
 
 
@@ -532,6 +534,8 @@ API: dict[str, Rule] = {
     "GET review-task-detail": api({REVIEWER}, "task"),
     "PUT review-task-draft": api({REVIEWER}, "task"),
     "POST review-task-submit": api({REVIEWER}, "task"),
+    "POST review-task-guessing": api({REVIEWER}, body=lambda world: {"study": world["study"].pk}),
+    "POST review-task-guess": api({REVIEWER}, "guess-task"),
 }
 
 
@@ -633,11 +637,12 @@ def world(settings, tmp_path):
     )
     jobs.execute(PowerAnalysis.objects, made["power-analysis"].pk, planning.run)
     made["power-analysis"].refresh_from_db()
-    running = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
+    running = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]], guesses=1)
     invited = guests.create(running, people[LEAD])[0]
     made["guest-link"], made["guest-token"] = invited.link, SimpleNamespace(pk=invited.token)
     made["study"] = start(running)
     made["task"] = made["study"].tasks.filter(reviewer=people[REVIEWER]).first()
+    made["guess-task"] = made["study"].tasks.get(reviewer=people[REVIEWER], guess_wanted=True)
     closed = start(make_study(project=project, lead=people[LEAD], reviewers=2))
     rate_everything(closed)
     made["closed-study"] = studies.close(closed, people[LEAD])
