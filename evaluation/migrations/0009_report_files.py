@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('evaluation', '0007_study_openings_and_power_figure'),
+        ('evaluation', '0008_review_draft_versions'),
     ]
 
     operations = [
