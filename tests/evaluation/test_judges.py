@@ -611,6 +611,8 @@ def test_a_lead_runs_a_judge_in_the_pages_and_reads_what_it_found_after_closing(
     page = client.get(judge.get_absolute_url()).content.decode()
     assert "beside people" in page and "Weighted kappa" in page and "Chose the same in both orders" in page
     assert "I would rather say B is best." in client.get(unusable).content.decode()
+    report = client.get(reverse("evaluation:report", args=[study.pk])).content.decode()
+    assert "Models as judges, beside people" in report and re.search(r"two people: \d", report)
     assert model.prompt
 
 
