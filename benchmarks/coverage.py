@@ -644,8 +644,8 @@ def page(result: dict[str, Any]) -> str:
     ]
     lines += [
         "",
-        "Above the target, intervals are wider than they need be: they claim too little, as those of very few reviewers "
-        f"do. Below it they are too narrow: {'; '.join(narrow) or 'none'}.",
+        "Above the target, intervals are wider than they need be: they claim too little, as those of very few "
+        f"reviewers do. Below it they are too narrow: {'; '.join(narrow) or 'none'}.",
     ]
     for key, title, words in ERRORS:
         lines += ["", f"## {title}", "", f"{words} at most.", ""]
