@@ -5,8 +5,9 @@ import os
 import re
 
 SHOWN = "[token]"
-# Tokens of the Hugging Face hub, and what follows the word in an Authorization header that a server echoes.
-_TOKENS = re.compile(r"\bhf_[A-Za-z0-9]{12,}|(?<=Bearer )[A-Za-z0-9._~+/=-]{12,}")
+# Tokens of the Hugging Face hub, what follows the word in an Authorization header that a server echoes, and the links
+# of reviewers without an account.
+_TOKENS = re.compile(r"\bhf_[A-Za-z0-9]{12,}|(?<=Bearer )[A-Za-z0-9._~+/=-]{12,}|(?<=/review/)[A-Za-z0-9_%-]{20,}")
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 

@@ -46,6 +46,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "evaluation.guests.GuestMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -100,6 +101,10 @@ CELERY_BEAT_SCHEDULE = {
 # How long a job may be silent before another worker may take it.
 JOB_LEASE_SECONDS = env_int("JOB_LEASE_SECONDS", default=60)
 
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "evaluation.guests.GuestBackend",  # reviewers of one study, by a link
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -241,6 +246,7 @@ SPECTACULAR_SETTINGS = {
         "GoldKind": "annotation.gold.KIND_CHOICES",
         "AssignmentState": "annotation.models.AssignmentState",
         "RoundState": "annotation.models.RoundState",
+        "GuestState": "evaluation.models.GuestState",
         "StudyStatus": "evaluation.models.StudyStatus",
         "SystemKind": "evaluation.models.SystemKind",
         "DatasetKind": "training.models.DatasetKind",
@@ -248,6 +254,9 @@ SPECTACULAR_SETTINGS = {
         "Method": "training.models.Method",
         "Split": "training.models.Split",
         "Part": "evaluation.models.Part",
+        "Layout": "evaluation.models.Layout",
+        "Hypothesis": "evaluation.models.Hypothesis",
+        "OnFailure": "evaluation.models.OnFailure",
     },
 }
 

@@ -33,7 +33,10 @@ urlpatterns = [
         "account/invitation/<uidb64>/<token>/",
         login_not_required(
             auth_views.PasswordResetConfirmView.as_view(
-                template_name="registration/invitation.html", post_reset_login=True, success_url="/"
+                template_name="registration/invitation.html",
+                post_reset_login=True,
+                post_reset_login_backend="django.contrib.auth.backends.ModelBackend",
+                success_url="/",
             )
         ),
         name="invitation",

@@ -4,6 +4,7 @@ An administrator who rates a study blind sees neither its systems nor what leads
 """
 
 from django.contrib import admin
+from django.contrib.auth.models import User
 
 from evaluation.models import (
     Amendment,
@@ -11,6 +12,7 @@ from evaluation.models import (
     FailedOutput,
     Generation,
     Guess,
+    GuestLink,
     Judge,
     JudgeAnswer,
     Output,
@@ -144,6 +146,11 @@ class ReviewerInline(admin.TabularInline):
     extra = 0
     autocomplete_fields = ["user"]
 
+    def formfield_for_foreignkey(self, db_field, request, **kwargs):
+        if db_field.name == "user":  # closed accounts review nothing; those of guests review one study
+            kwargs["queryset"] = User.objects.filter(is_active=True)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
     def has_change_permission(self, request, obj=None):
         return obj is None or obj.is_draft
 
@@ -189,6 +196,21 @@ class StudyMembershipAdmin(ReadOnly, admin.ModelAdmin):
 
     def has_delete_permission(self, request, obj=None):
         """Leaving a study while it runs would show its systems to somebody who rates them."""
+        return False
+
+
+@admin.register(GuestLink)
+class GuestLinkAdmin(ReadOnly, admin.ModelAdmin):
+    """Not even the hash of a link's token is shown."""
+
+    list_display = ["__str__", "membership", "label", "expires_at", "revoked_at", "last_used_at", "created_by"]
+    list_filter = ["expires_at", "revoked_at"]
+    search_fields = ["label", "membership__user__username", "membership__study__name"]
+    list_select_related = ["membership__user", "membership__study", "created_by"]
+    exclude = ["token_hash"]
+
+    def has_delete_permission(self, request, obj=None):
+        """It is revoked instead, which ends its sessions and stays in the record."""
         return False
 
 

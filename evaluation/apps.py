@@ -5,10 +5,10 @@ class EvaluationConfig(AppConfig):
     name = "evaluation"
 
     def ready(self) -> None:
-        from annotation import exports, home
+        from annotation import events, exports, home
         from annotation.models import Role
         from annotation.templatetags.site import NAVIGATION
-        from evaluation import lineage, outputs_export, ratings, studies
+        from evaluation import guests, lineage, outputs_export, ratings, studies
         from evaluation.models import System
         from training.lineage import PRODUCTS
         from training.runs import OUTPUTS_HIDDEN
@@ -17,6 +17,7 @@ class EvaluationConfig(AppConfig):
         NAVIGATION.append(("Systems", "evaluation:systems", readers))
         NAVIGATION.append(("Studies", "evaluation:studies", readers))
         home.SECTIONS.append(home.Section("evaluation/_home.html", studies.home_section))
+        events.ACTIONS |= guests.ACTIONS
         exports.register(ratings.EXPORTER)
         PRODUCTS.append(lineage.products)
         rated = System.objects.filter(run__isnull=False)

@@ -14,7 +14,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from annotation import endpoints, validators
@@ -23,7 +24,7 @@ from annotation.jobs import ACTIVE, JobError, JobStatus, LeaseLost, PutBack
 from annotation.models import Endpoint
 from annotation.suggesters import Answer, NoAnswer, Request, Source
 from annotation.suggestions import GIVE_UP_AFTER, OVERHEAD_TOKENS, REPORT_EVERY, TURN, Budget, money_text
-from evaluation import judge_prompts
+from evaluation import judge_prompts, studies
 from evaluation.judge_prompts import Page
 from evaluation.models import Judge, JudgeAnswer, JudgeAnswerStatus, Slot, Study
 from evaluation.systems import usable_endpoints
@@ -275,24 +276,49 @@ def spent(judge: Judge) -> tuple[Decimal, int]:
     return sums["money"] or Decimal(0), sums["tokens"] or 0
 
 
+def with_spent(judges):
+    """Judges with what they cost as `spent_money` and `spent_tokens`, for a list."""
+    answers = JudgeAnswer.objects.filter(judge=OuterRef("pk")).order_by().values("judge")
+    return judges.annotate(
+        spent_money=Coalesce(Subquery(answers.annotate(n=Sum("cost")).values("n")), Decimal(0)),
+        spent_tokens=Coalesce(Subquery(answers.annotate(n=Sum("charged_tokens")).values("n")), 0),
+    )
+
+
 def failures(judge: Judge, most: int = 10) -> list[dict[str, Any]]:
     """Why questions have no usable answer: {"status", "problem", "count"}, the most frequent first. Nothing of the
     answers.
     """
     rows = judge.answers.filter(status__in=UNUSABLE).order_by().values("status", "problem").annotate(count=Count("pk"))
     found = [dict(row) for row in rows.order_by(F("count").desc(), "problem")[:most]]
-    return [row | {"words": JudgeAnswerStatus(row["status"]).label} for row in found]
+    return [row | {"words": JudgeAnswerStatus(str(row["status"])).label} for row in found]
 
 
-def unusable(judge: Judge):
-    """The answers that cannot be used, with what came instead: for a closed study.
+def answers(judge: Judge):
+    """Every answer that was asked for, usable or not, of a closed study.
 
     Raises:
         ValidationError: the study is not closed.
     """
     if not judge.study.is_closed:
         raise ValidationError("What judges answered can be read once the study is closed.")
-    return judge.answers.filter(status__in=UNUSABLE).select_related("page__item")
+    return judge.answers.exclude(status__in=PENDING).select_related("page__item")
+
+
+def unusable(judge: Judge):
+    """The answers that cannot be used, with what came instead. Raises as `answers` does."""
+    return answers(judge).filter(status__in=UNUSABLE)
+
+
+def results(study: Study) -> dict[str, Any]:
+    """What the judges of a closed study found, beside people: see judge_results.results.
+
+    Raises:
+        ValidationError: the study is not closed.
+    """
+    from evaluation import judge_results  # here, so that web processes do not load scipy
+
+    return judge_results.results(study)
 
 
 # Asking
@@ -528,6 +554,9 @@ def run(judge: Judge) -> dict[str, Any]:
     if asking.turn_over:
         judge.report(asking.done, asking.total, "Waiting for its next turn")
         raise PutBack
+    study = Study.objects.get(pk=judge.study_id)
+    if study.is_closed:
+        studies.request_report(study, judge.created_by)  # so that it holds what the judge found
     return {"done": asking.done, "total": asking.total, "failed": asking.failed, "message": _summary(judge, asking)}
 
 

@@ -1,7 +1,7 @@
 """Which outputs of an item stand together on a page, and who sees them.
 
 The design is found by search, as is usual for incomplete blocks of arbitrary size (John and Williams, *Cyclic and
-Computer Generated Designs*, 1995, chapter 4): a first design made item by item, always of what is behind so far, is
+Computer Generated Designs*, 1995): a first design made item by item, always of what is behind so far, is
 improved by exchanges until it is as even as its sizes allow, or a fixed number of tries is used up.
 
 A *block* is a list of k different systems, a *pack* the blocks of one item that one reviewer gets. What is
@@ -19,7 +19,11 @@ Pack = list[Block]
 
 PASSES = 4  # over all items, when reviewers are exchanged; more for few items
 CHOICES = 6_000  # of one item's reviewers, at most, unless that is less than PASSES
-TRIES = 60_000  # exchanges of two systems, three times at most
+TRIES = 60_000  # exchanges in a phase of the search
+# What a reviewer's square counts beside one of the pairs, and how much worse an exchange may make it, at first and at
+# last. The first phase takes nothing worse; the last is for reviewers whose systems are still uneven.
+LAST = 6
+PHASES = ((2, 0.0, 0.0), (2, 3.0, 0.3), (2, 6.0, 0.2), (LAST, 6.0, 0.2))
 # What is even matters in this order: pages of a reviewer, systems of a reviewer, pairs of systems of a reviewer.
 WEIGHTS = (1_000.0, 10.0, 0.5)
 NOISE = (40.0, 0.1)  # added to the costs, falling: leads out of dead ends, and draws one of equally good choices
@@ -150,7 +154,7 @@ class Exchange:
     the number of ratings of each output, and who gets how many pages.
     """
 
-    REVIEWERS, PAIRS = 2, 1  # what a square counts
+    weight = 1  # what a reviewer's square counts, where one of the pairs counts 1
 
     def __init__(
         self, made: list[list[Pack]], seers: list[np.ndarray], systems: int, reviewers: int, rng: random.Random
@@ -174,24 +178,24 @@ class Exchange:
         self.blocks = [[(pack, block) for pack in packs for block in pack.blocks] for packs in self.items]
         self.tries = min(TRIES, 1_000 * sum(map(len, self.blocks)))
 
-    def excess(self) -> int:
+    def _left(self, weight: int) -> int:
         """How far the sums of squares are above those of counts that differ by one at most."""
         pairs = [self.together[a][b] for a in range(self.systems) for b in range(a)]
-        return self.PAIRS * _excess(pairs) + self.REVIEWERS * sum(map(_excess, self.seen))
+        return weight * sum(map(_excess, self.seen)) + _excess(pairs)
 
     def run(self) -> None:
-        """First only what makes nothing worse; then, if that is not enough, twice by annealing."""
+        """Search until all is even, in `PHASES`; what reviewers see counts more when not all can be."""
         if self.systems < 2:
             return
-        best, state = self.excess(), None
-        for hot, cold in ((0.0, 0.0), (3.0, 0.3), (6.0, 0.2)):
-            if best == 0:
+        best, state = self._left(LAST), self._state()
+        for weight, hot, cold in PHASES:
+            if best == 0 or (weight == LAST and self._left(LAST) == self._left(0)):
                 break
-            left = self._search(self.excess(), self.tries, hot, cold)
-            if left <= best:
+            self.weight = weight
+            self._search(hot, cold)
+            if (left := self._left(LAST)) <= best:
                 best, state = left, self._state()
-        if state is not None:
-            self._restore(state)
+        self._restore(state)
 
     def _state(self) -> list[list[tuple[int, Pack]]]:
         return [[(pack.reviewer, [list(block) for block in pack.blocks]) for pack in packs] for packs in self.items]
@@ -199,13 +203,15 @@ class Exchange:
     def _restore(self, state: list[list[tuple[int, Pack]]]) -> None:
         """Back to an earlier state; the counts are not used any more."""
         for packs, earlier in zip(self.items, state, strict=True):
-            for pack, (pack.reviewer, blocks) in zip(packs, earlier, strict=True):
+            for pack, (reviewer, blocks) in zip(packs, earlier, strict=True):
+                pack.reviewer = reviewer
                 for block, was in zip(pack.blocks, blocks, strict=True):
                     block[:] = was
 
-    def _search(self, left: int, tries: int, hot: float, cold: float) -> int:
+    def _search(self, hot: float, cold: float) -> None:
         """Try exchanges, worse ones with a chance that falls; stop as soon as nothing is left."""
-        draw, count, people = self.draw, len(self.items), len(self.seen)
+        draw, count, people, tries = self.draw, len(self.items), len(self.seen), self.tries
+        left = self._left(self.weight)
         for turn in range(tries):
             # What may be lost in this turn: an exponential variable, as in annealing.
             patience = -hot * (cold / hot) ** (turn / tries) * math.log(1 - draw()) if hot else 0.0
@@ -216,7 +222,6 @@ class Exchange:
                 left += self._swap(item, patience)
             if left == 0:
                 break
-        return left
 
     def _swap(self, item: int, patience: float) -> int:
         """Two blocks of an item exchange a system, if that loses no more than `patience`; returns the change."""
@@ -230,17 +235,16 @@ class Exchange:
         x, y = first[at], second[to]
         if x == y or (mine_of is not theirs and (y in mine_of.systems or x in theirs.systems)):
             return 0
-        pairs = 0
+        change = 0
         for z in first:
             if z != x and z not in second:
-                pairs += 2 * (together[y][z] - together[x][z]) + 2
+                change += 2 * (together[y][z] - together[x][z]) + 2
         for z in second:
             if z != y and z not in first:
-                pairs += 2 * (together[x][z] - together[y][z]) + 2
-        change = self.PAIRS * pairs
+                change += 2 * (together[x][z] - together[y][z]) + 2
         his, hers = self.seen[mine_of.reviewer], self.seen[theirs.reviewer]
         if his is not hers:
-            change += self.REVIEWERS * 2 * (his[y] - his[x] + hers[x] - hers[y] + 2)
+            change += self.weight * 2 * (his[y] - his[x] + hers[x] - hers[y] + 2)
         if change > patience:
             return 0
         for block, gone, come in ((first, x, y), (second, y, x)):
@@ -283,7 +287,7 @@ class Exchange:
             change += 2 * (hers[s] - his[s]) + 2
         for s in come:
             change += 2 * (his[s] - hers[s]) + 2
-        change *= self.REVIEWERS
+        change *= self.weight
         if change > patience:
             return 0
         for s in gone:

@@ -1,5 +1,6 @@
 """Systems and their outputs, blind studies of them, and the reports."""
 
+from evaluation.models.guests import GuestLink, GuestState
 from evaluation.models.judges import Judge, JudgeAnswer, JudgeAnswerStatus
 from evaluation.models.studies import (
     PER_PAGE,
@@ -16,6 +17,7 @@ from evaluation.models.studies import (
     Protocol,
     Rating,
     Report,
+    ReportFile,
     ReviewTask,
     Slot,
     SlotOutput,
@@ -52,6 +54,8 @@ __all__ = [
     "Generation",
     "Guess",
     "Guessed",
+    "GuestLink",
+    "GuestState",
     "Hypothesis",
     "Judge",
     "JudgeAnswer",
@@ -66,6 +70,7 @@ __all__ = [
     "Rating",
     "RejectedOutput",
     "Report",
+    "ReportFile",
     "ReviewTask",
     "Slot",
     "SlotOutput",

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.jobs import Job
-from annotation.models import Item, Project, ProjectScopedQuerySet
+from annotation.models import Drafted, Item, Project, ProjectScopedQuerySet
 from evaluation.models.systems import Output, Part, System
 from training.models import Dataset
 
@@ -112,7 +112,8 @@ class Study(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(10_000)],
-        help_text="Drawn by the seed from the texts that all systems have outputs for. Empty: all of them.",
+        help_text="Drawn by the seed from the texts that all systems have outputs for. Empty: all of them but "
+        "those that practice and attention checks need.",
     )
     strata = models.CharField(
         max_length=20, choices=Strata.choices, default=Strata.NONE, blank=True, help_text="Draw by kind of text."
@@ -131,11 +132,16 @@ class Study(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(1_000)],
-        help_text="How many reviewers see each output. Empty: all of them.",
+        help_text="How many reviewers rate each output. Empty: all of them.",
     )
     preference_question = models.CharField(max_length=200, default="Overall, which is the better safe rewrite?")
     normalisation = models.JSONField(
         default=list, blank=True, help_text="What is taken off an output before it is shown, besides white space."
+    )
+    openings = models.TextField(
+        "further beginnings to take off",
+        blank=True,
+        help_text="One a line, word for word but for case, for what only one of the systems writes before its text.",
     )
     # Controls
     practice = models.PositiveSmallIntegerField(
@@ -332,6 +338,8 @@ class Criterion(models.Model):
             raise ValidationError(
                 {"anchors": f"Give {self.MIN_LEVELS} to {self.MAX_LEVELS} levels; there are {self.levels}."}
             )
+        if len({anchor.strip().casefold() for anchor in self.anchors}) < self.levels:
+            raise ValidationError({"anchors": "Two levels read the same."})
         needs_margin = self.hypothesis == Hypothesis.NONINFERIORITY
         if needs_margin and (self.margin is None or not 0 < self.margin < self.levels - 1):
             raise ValidationError(
@@ -346,6 +354,9 @@ class StudyMembership(models.Model):
     user = models.ForeignKey(User, models.PROTECT, related_name="study_memberships")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When they were taken off.")
+    guessing_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When they began to guess; their ratings are final since."
+    )
 
     class Meta:
         ordering = ["user__username"]
@@ -358,8 +369,11 @@ class StudyMembership(models.Model):
 class ReviewTaskQuerySet(models.QuerySet["ReviewTask"]):
     def of(self, user) -> "ReviewTaskQuerySet":
         """Tasks of this reviewer in studies that have started. A reviewer's pages start here."""
-        shown = self.filter(reviewer_id=user.pk, study__in=Study.objects.reviewed_by(user))
-        return shown.exclude(kind=TaskKind.SAME)
+        return self.once_of(user).filter(study__in=Study.objects.reviewed_by(user))
+
+    def once_of(self, user) -> "ReviewTaskQuerySet":
+        """The same, and those of studies that this reviewer was taken off: what they typed on them is kept."""
+        return self.filter(reviewer_id=user.pk).exclude(kind=TaskKind.SAME).exclude(study__status=StudyStatus.DRAFT)
 
     def counted(self) -> "ReviewTaskQuerySet":
         """Finished pages of the study proper: no practice, no checks, no repeats."""
@@ -384,7 +398,7 @@ class CannotJudge(models.TextChoices):
     OTHER = "other", "Another reason (say it in the comment)"
 
 
-class ReviewTask(models.Model):
+class ReviewTask(Drafted):
     """One page: an item with one or more outputs, as one reviewer rates it.
 
     Addressed by `token`: a row's number would tell in which order it was made. What kind of page it is reaches the
@@ -401,8 +415,6 @@ class ReviewTask(models.Model):
     expected = models.JSONField(null=True, blank=True, help_text="Of a check: the slot and what to choose for it.")
     position = models.PositiveIntegerField(help_text="1 is this reviewer's first.")
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    draft = models.JSONField(null=True, blank=True)
-    draft_saved_at = models.DateTimeField(null=True, blank=True)
     preferred = models.ForeignKey(
         "Slot",
         models.SET_NULL,
@@ -420,6 +432,7 @@ class ReviewTask(models.Model):
     active_seconds = models.PositiveIntegerField(default=0, help_text="Seconds with the page in front and in use.")
     done_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(null=True, blank=True, help_text="When a finished task was last changed.")
+    revision = models.PositiveIntegerField(default=0, help_text="Counts the submits with other answers; 0 before any.")
     guess_wanted = models.BooleanField(default=False, help_text="After rating, the reviewer guesses about its outputs.")
     guessed_at = models.DateTimeField(null=True, blank=True)
 
@@ -571,6 +584,7 @@ class PowerAnalysis(Job):
     study = models.ForeignKey(Study, models.CASCADE, related_name="power_analyses")
     parameters = models.JSONField(default=dict)
     results = models.JSONField(default=dict, blank=True)
+    figure = models.TextField(blank=True, help_text="SVG.")
 
     objects = Job.ScopedManager()
 
@@ -582,7 +596,7 @@ class PowerAnalysis(Job):
         return f"Power of {self.study}"
 
     def get_absolute_url(self) -> str:
-        return reverse("evaluation:study", args=[self.study_id])
+        return reverse("evaluation:power", args=[self.study_id])
 
 
 class Report(Job):
@@ -604,3 +618,18 @@ class Report(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("evaluation:report", args=[self.study_id])
+
+
+class ReportFile(models.Model):
+    """A file that was written with a report."""
+
+    report = models.ForeignKey(Report, models.CASCADE, related_name="files")
+    name = models.CharField(max_length=60, help_text="As it is asked for, for example report.pdf.")
+    file = models.FileField(upload_to="reports/")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["report", "name"], name="report_file_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.report}"

@@ -1,24 +1,24 @@
-"""The lead's pages of a study: set up, invite, start, watch, close; and its report."""
+"""The lead's pages of a study: set up, invite, start, watch, close."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
+from django.forms.utils import ErrorDict, ErrorList
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, exports, projects
-from annotation.jobs import JobStatus
-from annotation.models import Role
+from annotation import access, projects
+from annotation.forms import show_errors
+from annotation.models import Membership, Project, Role
 from annotation.pagination import page_by_id
-from evaluation import preferences, starting, studies
-from evaluation.forms import PersonForm, StudyForm
-from evaluation.models import Report, ReviewTask, Study, StudyMembership
-from evaluation.views.jobs import job_partial
+from evaluation import protocol, starting, studies
+from evaluation.forms import CriterionFormSet, PersonForm, StudyForm, criterion_values
+from evaluation.models import ReviewTask, Study, StudyMembership, TaskKind
 
 READERS = (Role.LEAD, Role.TRAINER)
 
@@ -27,7 +27,8 @@ READERS = (Role.LEAD, Role.TRAINER)
 def index(request: HttpRequest, pk: int) -> HttpResponse:
     """The project's studies, newest first."""
     project = access.project_for(request.user, pk, *READERS)
-    tasks = ReviewTask.objects.filter(study=OuterRef("pk")).order_by().values("study")
+    shown = ReviewTask.objects.filter(study=OuterRef("pk")).exclude(kind=TaskKind.SAME)
+    tasks = shown.order_by().values("study")
     rows = Study.objects.filter(project=project).annotate(
         tasks_total=Coalesce(Subquery(tasks.annotate(n=Count("pk")).values("n")), 0),
         tasks_done=Coalesce(Subquery(tasks.annotate(n=Count("pk", filter=Q(done_at__isnull=False))).values("n")), 0),
@@ -42,34 +43,59 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def create(request: HttpRequest, pk: int) -> HttpResponse:
-    """Set up a study."""
+    """Plan a study."""
     project = access.project_for(request.user, pk, Role.LEAD)
-    form = StudyForm(request.POST or None, project=project, user=request.user)
-    if form.is_valid():
-        try:
-            study = studies.create(project, request.user, **form.cleaned_data)
-            return redirect(study)
-        except ValidationError as error:
-            form.add_error(None, error)
-    status = 422 if form.is_bound else 200
-    return render(request, "evaluation/study_form.html", {"project": project, "form": form}, status=status)
+    return _plan(request, project, None, lambda values: studies.create(project, request.user, **values))
 
 
 @require_http_methods(["GET", "POST"])
 def change(request: HttpRequest, pk: int) -> HttpResponse:
-    """Change a study that has not started."""
+    """Change the plan of a study that has not started."""
     study = _study(request, pk, Role.LEAD)
     if not study.is_draft:
         messages.warning(request, "The study has started; it can no longer change.")
         return redirect(study)
-    form = StudyForm(request.POST or None, instance=study, project=study.project, user=request.user)
-    if form.is_valid():
+    return _plan(request, study.project, study, lambda values: studies.change(_study(request, pk, Role.LEAD), **values))
+
+
+def _plan(
+    request: HttpRequest, project: Project, study: Study | None, save: Callable[[dict[str, Any]], Study]
+) -> HttpResponse:
+    """The form of a study's plan. Adding a criterion only shows one more row: nothing is checked or stored yet."""
+    data = request.POST.copy() if request.method == "POST" else None
+    more = data is not None and "more" in data
+    if data is not None and more:
+        data["criteria-TOTAL_FORMS"] = str(min(_number(data.get("criteria-TOTAL_FORMS")) + 1, studies.MAX_CRITERIA + 1))
+    # The form works on a copy, so that the page's frame shows the study as it is stored.
+    copy = Study.objects.get(pk=study.pk) if study else None
+    form = StudyForm(data, instance=copy, project=project, user=request.user)
+    formset: Any = CriterionFormSet(data, initial=criterion_values(study), prefix="criteria")
+    if more:
+        for one in (form, *formset.forms):
+            one._errors = ErrorDict()
+        vars(formset).update(_errors=[], _non_form_errors=ErrorList())
+    elif form.is_bound and form.is_valid() & formset.is_valid():
         try:
-            return redirect(studies.change(study, **form.cleaned_data))
+            return redirect(save(form.values() | {"criteria": formset.values()}))
         except ValidationError as error:
-            form.add_error(None, error)
-    context = {"project": study.project, "study": study, "form": form}
-    return render(request, "evaluation/study_form.html", context, status=422 if form.is_bound else 200)
+            show_errors(form, error)
+    context = {
+        "project": project,
+        "study": study,
+        "form": form,
+        "formset": formset,
+        "example": EXAMPLE,
+        "full": len(formset.forms) > studies.MAX_CRITERIA,
+    }
+    return render(request, "evaluation/study_form.html", context, status=422 if data is not None and not more else 200)
+
+
+# An output in every form that can be taken off, for the page that offers it.
+EXAMPLE = "Sure! Here is a rewritten version:\n\n“They **work** hard.”\n\nLet me know if you want any changes."
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 4 else 0
 
 
 @require_GET
@@ -80,10 +106,17 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _detail(
-    request: HttpRequest, study: Study, form: PersonForm | None = None, problems: list[str] | None = None
+    request: HttpRequest,
+    study: Study,
+    form: PersonForm | None = None,
+    problems: list[str] | None = None,
+    **typed: Any,
 ) -> HttpResponse:
+    """The page; with what somebody typed, where a rule refused it: `reason` of closing, or `revoking` one reviewer."""
     blind = studies.is_blind(request.user, study)
     manages = _may_manage(request.user, study.project_id)
+    rows = studies.progress(study) if manages else []
+    others = _other_roles(study) if manages else {}
     context: dict[str, Any] = {
         "project": study.project,
         "study": study,
@@ -91,21 +124,39 @@ def _detail(
         "may_manage": manages,
         "reviews": studies.is_reviewer(request.user, study),
         "criteria": study.criteria.all(),
-        "rows": [{"progress": row, "link": _invitation_link(request, row.user)} for row in studies.progress(study)]
-        if manages
-        else [],
+        "rows": [
+            {
+                "progress": row,
+                "link": _invitation_link(request, row.user),
+                "roles": others.get(row.user.pk, []),
+            }
+            for row in rows
+        ],
         "systems": [] if blind else study.systems.order_by("name"),
+        "tuned": set() if blind else set(study.tuned.values_list("pk", flat=True)),
         "form": form or PersonForm(),
         "problems": problems or [],
-    }
-    context["total"] = sum(row["progress"].total for row in context["rows"])
-    context["done"] = sum(row["progress"].done for row in context["rows"])
+        "total": sum(row.total for row in rows),
+        "done": sum(row.done for row in rows),
+        "unfinished": [row for row in rows if row.done < row.total],
+        "power": protocol.newest_power(study),
+    } | typed
     if study.is_draft and manages:
         context["ready"] = starting.readiness(study)
+        context["strata"] = starting.strata_of(study)
     if study.is_closed:
         context["report"] = study.reports.first()
     status = 422 if form or problems else 200
     return render(request, "evaluation/study.html", context, status=status)
+
+
+def _other_roles(study: Study) -> dict[int, list[str]]:
+    """What its reviewers are in the project besides: they may know the systems."""
+    held = Membership.objects.filter(project_id=study.project_id, user__in=study.reviewers.values("user_id"))
+    found: dict[int, list[str]] = {}
+    for person, role in held.order_by("role").values_list("user_id", "role"):
+        found.setdefault(person, []).append(Role(role).label.lower())
+    return found
 
 
 def _invitation_link(request: HttpRequest, person) -> str | None:
@@ -147,143 +198,42 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+def revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take a reviewer off a running study, with a reason."""
+    membership = StudyMembership.objects.filter(pk=pk).select_related("study").first()
+    if membership is None:
+        raise Http404
+    study = _study(request, membership.study_id, Role.LEAD)
+    reason = request.POST.get("reason", "")
+    return _act(
+        request,
+        study,
+        lambda: studies.revoke(study, membership, request.user, reason),
+        f"{membership.user} was taken off the study.",
+        revoking=pk,
+        revoke_reason=reason,
+    )
+
+
+@require_POST
 def close(request: HttpRequest, pk: int) -> HttpResponse:
     """Take no more ratings and compute the report."""
     study = _study(request, pk, Role.LEAD)
-    return _act(request, study, lambda: studies.close(study, request.user), "The study is closed.")
+    reason = request.POST.get("reason", "")
+    return _act(
+        request, study, lambda: studies.close(study, request.user, reason), "The study is closed.", close_reason=reason
+    )
 
 
-def _act(request: HttpRequest, study: Study, action, done: str) -> HttpResponse:
-    """Do it and go back to the study; where a rule refuses, show the study with the reasons."""
+def _act(request: HttpRequest, study: Study, action, done: str, **typed: Any) -> HttpResponse:
+    """Do it and go back to the study; where a rule refuses, show the study with the reasons and what was typed."""
     try:
         action()
     except ValidationError as error:
         study.refresh_from_db()
-        return _detail(request, study, problems=error.messages)
+        return _detail(request, study, problems=error.messages, **typed)
     messages.success(request, done)
     return redirect(study)
-
-
-@require_POST
-def export_ratings(request: HttpRequest, pk: int) -> HttpResponse:
-    """Write the ratings of a closed study to a file."""
-    study = _study(request, pk, *READERS)
-    wanted = request.POST.get("format", "csv")
-    try:
-        return redirect(
-            exports.create(study.project, request.user, kind="ratings", file_format=wanted, filters={"study": study.pk})
-        )
-    except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
-        return redirect("evaluation:report", study.pk)
-
-
-# The report
-
-
-@require_GET
-def report(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the study found. Before it is closed the page says why there is nothing."""
-    study = _study(request, pk, *READERS)
-    context: dict[str, Any] = {"project": study.project, "study": study}
-    if study.is_closed:
-        newest = study.reports.first()
-        finished = study.reports.filter(status=JobStatus.FINISHED).first()
-        context |= {
-            "job": newest if newest != finished else None,
-            "report": finished,
-            "may_manage": _may_manage(request.user, study.project_id),
-            "may_train": request.user.is_superuser or Role.TRAINER in access.roles_in(request.user, study.project_id),
-        }
-        if finished:
-            context |= _tables(finished.results)
-        if newest:
-            context["progress_url"] = reverse("evaluation:report-progress", args=[newest.pk])
-    return render(request, "evaluation/report.html", context)
-
-
-def _tables(results: dict[str, Any]) -> dict[str, Any]:
-    """The report's rows in the order the page shows them. Only arranges; every figure is in the results."""
-    systems = {system["id"]: system for system in results["systems"]}
-    reference = systems[results["reference"]]
-    means = {(row["system"], row["criterion"]): row for row in results["means"]}
-    shares = {row["system"]: row["share"] for row in results["preferences"]["systems"]}
-    agreement = {row["criterion"]: row for row in results["agreement"]}
-    questions = [
-        criterion
-        | {
-            "agreement": agreement[criterion["key"]],
-            "comparisons": [
-                row | {"name": systems[row["system"]]["name"]}
-                for row in results["comparisons"]
-                if row["criterion"] == criterion["key"]
-            ],
-        }
-        for criterion in results["criteria"]
-    ]
-    best = max((share["count"] for share in shares.values()), default=0)
-    return {
-        "results": results,
-        "reference": reference,
-        "systems": [
-            system
-            | {
-                "is_reference": system is reference,
-                "means": [means[system["id"], criterion["key"]] for criterion in results["criteria"]],
-                "share": shares[system["id"]],
-            }
-            for system in systems.values()
-        ],
-        "questions": questions,
-        "favourites": [
-            {"name": systems[pk]["name"], "share": share}
-            for pk, share in shares.items()
-            if best and share["count"] == best
-        ],
-        "scratch": [system["name"] for system in systems.values() if system["is_scratch"]],
-    }
-
-
-@require_POST
-def report_again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Compute the report once more."""
-    study = _study(request, pk, Role.LEAD)
-    try:
-        studies.request_report(study, request.user)
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-    return redirect("evaluation:report", study.pk)
-
-
-@require_POST
-def use_as_preferences(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the reviewers preferred, as data for training."""
-    study = _study(request, pk, Role.TRAINER)
-    try:
-        messages.success(request, str(preferences.from_study(study, request.user)))
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-        return redirect("evaluation:report", study.pk)
-    return redirect("training:preferences", study.project_id)
-
-
-@require_GET
-def report_progress(request: HttpRequest, pk: int) -> HttpResponse:
-    job = access.object_for(request.user, Report.objects.all(), pk, *READERS)
-    return job_partial(request, job, reverse("evaluation:report-progress", args=[job.pk]))
-
-
-@require_GET
-def report_figure(request: HttpRequest, pk: int, name: str) -> HttpResponse:
-    """A figure as a file of its own."""
-    found = access.object_for(request.user, Report.objects.select_related("study"), pk, *READERS)
-    if name not in found.figures:
-        raise Http404
-    return HttpResponse(
-        found.figures[name],
-        content_type="image/svg+xml",
-        headers={"Content-Disposition": f'attachment; filename="study-{found.study_id}-{name}.svg"'},
-    )
 
 
 def _study(request: HttpRequest, pk: int, *roles: str) -> Study:

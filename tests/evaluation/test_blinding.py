@@ -217,7 +217,8 @@ def test_what_a_task_sends_is_its_texts_and_nothing_else_about_them(client, sett
     task = setting["study"].tasks.filter(reviewer=person).first()
     sent_task = client.get(f"/api/review-tasks/{task.token}/").json()
     assert set(sent_task) == {
-        "token", "study", "position", "text", "language", "slots", "criteria", "content", "done_at"
+        "token", "study", "position", "practice", "layout", "text", "language", "slots", "criteria", "content",
+        "preference_question", "worst_question", "cannot_judge", "version", "revision", "done_at",
     }  # fmt: skip
     for slot in sent_task["slots"]:
         assert set(slot) == {"id", "letter", "text"}
