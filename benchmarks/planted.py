@@ -260,12 +260,12 @@ def truth(study: Any) -> dict[str, dict[str, float]]:
 def compared(report: Any, planted: dict[str, dict[str, float]]) -> dict[str, Any]:
     """What the report found, beside what was planted."""
     results = report.results
-    names = {system["id"]: system["name"] for system in results["systems"]}
+    names = [system["name"] for system in results["systems"]]
     means, differences = [], []
     for row in results["means"]:
         value = planted[row["criterion"]][names[row["system"]]]
-        means.append({"criterion": row["criterion"], "system": names[row["system"]]} | _against(row, value))
-    for row in results["comparisons"]:
+        means.append({"criterion": row["criterion"], "system": names[row["system"]]} | _against(row["mean"], value))
+    for row in results["comparisons"]["rows"]:
         effects = planted[row["criterion"]]
         value = effects[names[row["system"]]] - effects[REFERENCE]
         differences.append(

@@ -446,7 +446,7 @@ class _Maker:
             tasks[place] = task
             shown = _alike(outputs[item, system] for system in systems)
             if placed.kind == TaskKind.CHECK:
-                shown[rng.randrange(len(shown))] = self._check(rng)
+                shown = self._with_check(shown, rng)
             elif placed.kind == TaskKind.RATING and len(shown) == 1 and not self.study.asks_criteria:
                 now = timezone.now()
                 task.kind, task.tie, task.done_at, task.updated_at = TaskKind.SAME, True, now, now
@@ -486,6 +486,17 @@ class _Maker:
             ):
                 found[item, places[system]] = (pk, forms.normalise(text, self.rules, original).text)
         return found
+
+    def _with_check(self, shown: list[tuple[str, list[int]]], rng: random.Random) -> list[tuple[str, list[int]]]:
+        """The page with the check in the place of an output; beside the only one where all outputs read alike, since
+        there must be something to choose from.
+        """
+        if len(shown) == 1 < self.per_page:
+            shown.append(self._check(rng))
+            rng.shuffle(shown)
+        else:
+            shown[rng.randrange(len(shown))] = self._check(rng)
+        return shown
 
     def _check(self, rng: random.Random) -> tuple[str, list[int]]:
         """An output that says what to choose, and stands for no system."""

@@ -140,7 +140,7 @@ def _changes(changes: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """Reviewers by their anonymous names."""
     if "reviewer" not in changes:
         return changes
-    return changes | {"reviewer": [names.get(value, value) for value in changes["reviewer"]]}
+    return changes | {"reviewer": [value and names.get(value, "a reviewer") for value in changes["reviewer"]]}
 
 
 def _time(moment) -> str | None:

@@ -182,6 +182,16 @@ def test_an_attention_check_says_in_one_output_what_to_choose_and_knows_the_answ
         assert others.count() == studies.per_page(study, systems) - 1
 
 
+def test_an_attention_check_leaves_something_to_choose_where_all_outputs_read_alike():
+    study = make_study(items=12, systems=2, number_of_items=10, checks=2, layout=Layout.PAIRWISE)
+    Output.objects.update(text="Alike.")
+    study = start(study)
+    for task in study.tasks.filter(kind="check"):
+        assert task.slots.count() == 2
+        told = task.expected["slot"]
+        reviewing.submit(task.reviewer, task.token, {"preferred": told})
+
+
 def test_too_few_spare_texts_for_practice_and_checks_are_said_before_the_start():
     study = make_study(items=4, practice=3, checks=2)
     with pytest.raises(ValidationError) as error:
