@@ -8,7 +8,7 @@ SETTINGS := SECRET_KEY=$$(head -c 48 /dev/urandom | base64) ALLOWED_HOSTS=redres
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## install what is missing and start everything; PORT=8001, HOST=, DATA_DIR=, DEMO=yes|no
@@ -84,6 +84,10 @@ bench-datasets: ## freezing 100,000 pairs with near-duplicates; ARGS="--pairs 30
 .PHONY: bench-design
 bench-design: ## the design of blind studies of 100,000 outputs, and how balanced it comes out
 	@exec $(IN_VENV) -m benchmarks.design $(ARGS)
+
+.PHONY: validate-statistics
+validate-statistics: ## simulated studies: do the report's intervals hold? writes docs/validation.md; ARGS="--simulations 200"
+	@exec $(IN_VENV) -m benchmarks.coverage --write docs $(ARGS)
 
 .PHONY: install
 install: ## only make .venv

@@ -254,6 +254,9 @@ SPECTACULAR_SETTINGS = {
         "Method": "training.models.Method",
         "Split": "training.models.Split",
         "Part": "evaluation.models.Part",
+        "Layout": "evaluation.models.Layout",
+        "Hypothesis": "evaluation.models.Hypothesis",
+        "OnFailure": "evaluation.models.OnFailure",
     },
 }
 

@@ -1,6 +1,6 @@
 """REST routes of the evaluation application. Same services, rules and blinding as the pages."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -16,16 +16,30 @@ from rest_framework.response import Response
 from annotation import access
 from annotation.access import ScopedAPI
 from annotation.models import Item, Role
-from evaluation import lineage, output_imports, preferences, reviewing, starting, studies, systems, tries
+from evaluation import (
+    judges_api,
+    lineage,
+    output_imports,
+    preferences,
+    protocol,
+    protocol_text,
+    reviewing,
+    starting,
+    studies,
+    systems,
+    tries,
+)
 from evaluation.guests_api import GuestLinkViewSet
 from evaluation.lineage_api import LineageSerializer
 from evaluation.models import (
+    CONTROLS,
     Criterion,
     FailedOutput,
     Generation,
     Output,
     OutputImport,
     Part,
+    Protocol,
     RejectedOutput,
     Report,
     ReviewTask,
@@ -37,6 +51,7 @@ from evaluation.models import (
     Try,
     TryOutput,
 )
+from evaluation.planning_api import PowerAnalysisViewSet
 from evaluation.views.systems import with_counts
 from training.dataset_api import MadeSerializer
 from training.models import Dataset
@@ -411,35 +426,71 @@ class CriterionSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-class StudySerializer(serializers.ModelSerializer):
-    """A study. While the caller is rating it, its systems, reference and seed are left out."""
+class PlannedCriterionSerializer(serializers.ModelSerializer):
+    """A criterion with what is expected. Criteria are rated in their order; one with a known key keeps it."""
 
-    criteria = CriterionSerializer(many=True, read_only=True)
+    key = serializers.CharField(max_length=40, required=False, help_text="Name in exports; made from the name if new.")
+    low = serializers.CharField(read_only=True)
+    high = serializers.CharField(read_only=True)
+    anchors = serializers.ListField(
+        child=serializers.CharField(max_length=80), required=False, help_text="What each level means, the worst first."
+    )
+
+    class Meta:
+        model = Criterion
+        fields = ["key", "name", "question", "low", "high", "anchors", "hypothesis", "margin"]
+        validators: ClassVar[list[Any]] = []  # the service checks the keys of all criteria together
+
+
+# What of a study names systems, or would tell who wrote what: left out for those who rate it blind.
+TELLING = ("systems", "reference", "tuned", "controls", "dataset", "seed", "openings", "hypotheses")
+
+
+class StudySerializer(serializers.ModelSerializer):
+    """A study. While the caller is rating it, what would name its systems is left out, and its seed."""
+
+    criteria = PlannedCriterionSerializer(
+        many=True, required=False, help_text="All of them, in their order. Left out of a new study: those of a rewrite."
+    )
+    reference = serializers.PrimaryKeyRelatedField(
+        queryset=System.objects.all(),
+        required=False,
+        allow_null=True,
+        help_text="One of `systems`. Null: the first of `controls`.",
+    )
+    controls = serializers.ListField(
+        child=serializers.ChoiceField([(kind.value, kind.label) for kind in CONTROLS]),
+        required=False,
+        help_text="Hidden systems: the untouched original, the approved rewrites.",
+    )
+    normalisation = serializers.ListField(
+        child=serializers.ChoiceField(list(studies.NORMALISATIONS.items())),
+        required=False,
+        help_text="What is taken off an output before it is shown, besides white space.",
+    )
+    closed_by = serializers.CharField(source="closed_by.username", read_only=True, default=None)
+    unblinded_by = serializers.CharField(source="unblinded_by.username", read_only=True, default=None)
 
     class Meta:
         model = Study
         fields = [
-            "id",
-            "project",
-            "name",
-            "instructions",
-            "status",
-            "systems",
-            "reference",
-            "number_of_items",
-            "chosen_ids",
-            "seed",
-            "criteria",
-            "created_at",
-            "started_at",
-            "closed_at",
+            *("id", "project", "name", "instructions", "status", "systems", "controls", "reference", "tuned"),
+            *("dataset", "part", "number_of_items", "strata", "allocation", "chosen_ids", "seed"),
+            *("layout", "per_page", "ratings_per_output", "preference_question", "normalisation", "openings"),
+            *("criteria", "practice", "checks", "repeats", "guesses", "on_failure", "min_passed", "min_seconds"),
+            *("hypotheses", "created_at", "started_at", "closed_at", "closed_by", "unblinded_at", "unblinded_by"),
+            "ratings_hash",
         ]
-        read_only_fields = ["id", "project", "status", "criteria", "created_at", "started_at", "closed_at"]
+        read_only_fields = [
+            *("id", "project", "status", "created_at", "started_at", "closed_at", "unblinded_at", "ratings_hash"),
+        ]
+        extra_kwargs: ClassVar[dict[str, Any]] = {"systems": {"allow_empty": True}, "tuned": {"required": False}}
 
     def to_representation(self, instance):
+        instance.controls = [system.kind for system in instance.systems.all() if system.kind in CONTROLS]
         shown = super().to_representation(instance)
         if studies.is_blind(self.context["request"].user, instance):
-            for name in ("systems", "reference", "seed"):
+            for name in TELLING:
                 del shown[name]
         return shown
 
@@ -448,9 +499,7 @@ class StudyWriteSerializer(StudySerializer):
     project = serializers.IntegerField(write_only=True)
 
     class Meta(StudySerializer.Meta):
-        read_only_fields = [
-            name for name in StudySerializer.Meta.read_only_fields if name not in ("project", "criteria")
-        ]
+        read_only_fields = [name for name in StudySerializer.Meta.read_only_fields if name != "project"]
 
 
 class PersonSerializer(serializers.Serializer):
@@ -466,12 +515,39 @@ class ReviewerSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class RevokeSerializer(PersonSerializer):
+    reason = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
+
+
+class ReasonSerializer(serializers.Serializer):
+    reason = serializers.CharField(
+        allow_blank=True, trim_whitespace=False, default="", help_text="Needed while pages are unfinished."
+    )
+
+
 class ProgressSerializer(serializers.Serializer):
     user = serializers.CharField(source="user.username")
     total = serializers.IntegerField()
     done = serializers.IntegerField()
     seconds = serializers.IntegerField()
     last = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(source="membership.revoked_at", allow_null=True)
+
+
+class SizeSerializer(serializers.Serializer):
+    """Pairs are the least and the most over reviewers."""
+
+    slots = serializers.IntegerField(help_text="Outputs shown, over all reviewers.")
+    pages = serializers.IntegerField()
+    pages_per_reviewer = serializers.ListField(child=serializers.IntegerField())
+    outputs_per_reviewer = serializers.ListField(child=serializers.IntegerField())
+
+
+class SizeOptionSerializer(serializers.Serializer):
+    per_page = serializers.IntegerField()
+    ratings_per_output = serializers.IntegerField()
+    complete = serializers.BooleanField(help_text="Everybody sees everything.")
+    size = SizeSerializer()
 
 
 class ReadinessSerializer(serializers.Serializer):
@@ -480,6 +556,51 @@ class ReadinessSerializer(serializers.Serializer):
     incomplete = serializers.IntegerField()
     problems = serializers.ListField(child=serializers.CharField())
     warnings = serializers.ListField(child=serializers.CharField())
+    size = SizeSerializer(allow_null=True)
+    minutes = serializers.ListField(child=serializers.IntegerField(), help_text="Of one reviewer: least, most.")
+    seconds_a_page = serializers.IntegerField()
+    options = SizeOptionSerializer(many=True, help_text="Sizes that work, where the chosen one does not.")
+
+
+class ProtocolSerializer(serializers.Serializer):
+    """What was planned. For somebody who rates the study blind, without what names its systems and without the text."""
+
+    sha256 = serializers.CharField(help_text="Of `text`.")
+    created_at = serializers.DateTimeField()
+    created_by = serializers.CharField(source="created_by.username")
+    intact = serializers.BooleanField(help_text="Whether protocol and amendments are as they were written.")
+    text = serializers.CharField(allow_null=True, help_text="The document as it was hashed.")
+    content = serializers.JSONField()
+
+
+class AmendmentSerializer(serializers.Serializer):
+    """A later change, or a note of a deviation. What could name systems is null for those who rate blind."""
+
+    number = serializers.IntegerField(source="row.number")
+    created_at = serializers.DateTimeField(source="row.created_at")
+    created_by = serializers.CharField(source="row.created_by.username")
+    tasks_done = serializers.IntegerField(source="row.tasks_done")
+    blind = serializers.BooleanField(source="row.blind", help_text="Made before unblinding.")
+    sha256 = serializers.CharField(source="row.sha256")
+    reason = serializers.CharField(allow_null=True)
+    changes = serializers.JSONField(allow_null=True, help_text="Field -> [before, after].")
+
+    def to_representation(self, instance):
+        shown = super().to_representation(instance)
+        shown["changes"] = None if instance.hidden else instance.row.changes
+        shown["reason"] = None if instance.hidden else instance.reason
+        return shown
+
+
+class AmendmentWriteSerializer(serializers.ModelSerializer):
+    """New values of what may still change, and why. With a reason alone: a note of a deviation."""
+
+    reason = serializers.CharField(allow_blank=True, trim_whitespace=False, default="")
+
+    class Meta:
+        model = Study
+        fields = [*protocol.AMENDABLE, "reason"]
+        extra_kwargs: ClassVar[dict[str, Any]] = {name: {"required": False} for name in protocol.AMENDABLE}
 
 
 class ReportSerializer(serializers.ModelSerializer):
@@ -491,6 +612,28 @@ class ReportSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class PreferenceOptionsSerializer(serializers.Serializer):
+    """What makes a preference; what is left out has its default."""
+
+    by = serializers.CharField(required=False, help_text="choice, all (mean of all criteria) or a criterion's key.")
+    least_votes = serializers.IntegerField(required=False, min_value=1)
+    least_share = serializers.IntegerField(required=False, min_value=0, max_value=100, help_text="Percent; of choices.")
+    distance = serializers.FloatField(required=False, min_value=0, help_text="In levels; of ratings.")
+    use_rewrite = serializers.BooleanField(required=False, help_text="Whether the approved rewrite may be preferred.")
+
+
+class PreferencesFoundSerializer(serializers.Serializer):
+    pairs = serializers.IntegerField()
+    texts = serializers.IntegerField()
+    present = serializers.IntegerField(help_text="Of the pairs: there already.")
+
+
+def _options(data: Any) -> preferences.Options:
+    serializer = PreferenceOptionsSerializer(data=data)
+    serializer.is_valid(raise_exception=True)
+    return preferences.Options(**serializer.validated_data)
+
+
 class StudyViewSet(
     ScopedAPI,
     mixins.ListModelMixin,
@@ -499,10 +642,20 @@ class StudyViewSet(
 ):
     """Studies: made, started and closed by a project's leads; trainers may read."""
 
-    queryset = Study.objects.prefetch_related("criteria", "systems")
+    queryset = Study.objects.select_related("closed_by", "unblinded_by").prefetch_related(
+        "criteria", "systems", "tuned"
+    )
     serializer_class = StudySerializer
     filterset_fields = ["project", "status"]
-    roles = {"list": READERS, "retrieve": READERS, "preferences": (Role.TRAINER,), "*": (Role.LEAD,)}
+    roles = {
+        "list": READERS,
+        "retrieve": READERS,
+        "protocol": READERS,
+        "amendments": READERS,
+        "preferences": (Role.TRAINER,),
+        "count_preferences": (Role.TRAINER,),
+        "*": (Role.LEAD,),
+    }
 
     def _values(self, serializer: serializers.BaseSerializer) -> dict[str, Any]:
         serializer.is_valid(raise_exception=True)
@@ -510,30 +663,39 @@ class StudyViewSet(
         values.pop("project", None)
         return values
 
-    def _check_systems(self, project_id: int, chosen: list[System]) -> None:
-        """A system that the caller may not see is answered like one that is not there."""
+    def _check_systems(self, project_id: int, values: dict[str, Any]) -> None:
+        """A system or dataset that the caller may not see is answered like one that is not there."""
         shown = System.objects.filter(project_id=project_id).shown_to(self.request.user)
-        known = set(shown.filter(pk__in=[system.pk for system in chosen]).values_list("pk", flat=True))
-        if missing := [system.pk for system in chosen if system.pk not in known]:
-            raise ValidationError({"systems": f"There is no system {missing[0]} in this project."})
+        chosen = {name: values.get(name) or [] for name in ("systems", "tuned")}
+        chosen["reference"] = [values["reference"]] if values.get("reference") else []
+        wanted = {system.pk for found in chosen.values() for system in found}
+        known = set(shown.filter(pk__in=wanted).values_list("pk", flat=True))
+        for name, found in chosen.items():
+            if missing := [system.pk for system in found if system.pk not in known]:
+                raise ValidationError({name: f"There is no system {missing[0]} in this project."})
+        dataset = values.get("dataset")
+        if dataset is not None and dataset.project_id != project_id:
+            raise ValidationError({"dataset": f"There is no dataset {dataset.pk} in this project."})
 
     @extend_schema(request=StudyWriteSerializer, responses={201: StudySerializer})
     def create(self, request):
         serializer = StudyWriteSerializer(data=request.data, context=self.get_serializer_context())
         values = self._values(serializer)
         project = access.project_for(request.user, serializer.validated_data["project"], Role.LEAD)
-        self._check_systems(project.pk, values["systems"])
+        self._check_systems(project.pk, values)
         study = studies.create(project, request.user, **values)
-        return Response(self.get_serializer(study).data, status=201)
+        return Response(self._shown(study), status=201)
+
+    def _shown(self, study: Study) -> dict[str, Any]:
+        return self.get_serializer(Study.objects.get(pk=study.pk)).data
 
     @extend_schema(request=StudySerializer, responses=StudySerializer)
     def partial_update(self, request, pk=None):
         study = self.get_object()
         serializer = self.get_serializer(study, data=request.data, partial=True)
         values = self._values(serializer)
-        values.setdefault("systems", list(study.systems.all()))
-        self._check_systems(study.project_id, values["systems"])
-        return Response(self.get_serializer(studies.change(study, **values)).data)
+        self._check_systems(study.project_id, values)
+        return Response(self._shown(studies.change(study, **values)))
 
     @extend_schema(responses=ReadinessSerializer)
     @action(detail=True)
@@ -567,6 +729,54 @@ class StudyViewSet(
         studies.remove_reviewer(study, membership)
         return Response(status=204)
 
+    @extend_schema(request=RevokeSerializer, responses=ReviewerSerializer)
+    @action(detail=True, methods=["post"])
+    def revoke(self, request, pk=None):
+        """Take a person off a running study, with a reason. What they rated stays."""
+        study = self.get_object()
+        serializer = RevokeSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        membership = study.reviewers.filter(user__username=serializer.validated_data["person"]).first()
+        if membership is None:
+            raise ValidationError({"person": "Nobody of this name reviews the study."})
+        found = studies.revoke(study, membership, request.user, serializer.validated_data["reason"])
+        return Response(ReviewerSerializer(found).data)
+
+    @extend_schema(responses=ProtocolSerializer)
+    @action(detail=True)
+    def protocol(self, request, pk=None):
+        """What was planned when the study started. 404 before that."""
+        study = self.get_object()
+        found = Protocol.objects.filter(study=study).select_related("created_by").first()
+        if found is None:
+            raise Http404
+        blind = studies.is_blind(request.user, study)
+        found.intact = protocol.is_intact(study)  # type: ignore[attr-defined]
+        found.content = protocol_text.content_of(found, blind)  # type: ignore[attr-defined]
+        shown = dict(ProtocolSerializer(found).data)
+        return Response(shown | ({"text": None} if blind else {}))
+
+    @extend_schema(responses=AmendmentSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def amendments(self, request, pk=None):
+        """What was changed of the plan, or noted, since the start."""
+        found = protocol_text.amendments(self.get_object(), request.user)
+        return Response(AmendmentSerializer(found, many=True).data)
+
+    @extend_schema(request=AmendmentWriteSerializer, responses={201: AmendmentSerializer})
+    @amendments.mapping.post
+    def amend(self, request, pk=None):
+        """Change what may be changed of a running study, or note a deviation."""
+        study = self.get_object()
+        serializer = AmendmentWriteSerializer(study, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        if fixed := [name for name in request.data if name not in serializer.fields]:
+            raise ValidationError({fixed[0]: "This was fixed when the study started."})
+        values = dict(serializer.validated_data)
+        row = protocol.change(study, request.user, values.pop("reason", ""), **values)
+        shown = next(one for one in protocol_text.amendments(study, request.user) if one.row.pk == row.pk)
+        return Response(AmendmentSerializer(shown).data, status=201)
+
     @extend_schema(responses=ProgressSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None)
     def progress(self, request, pk=None):
@@ -578,16 +788,28 @@ class StudyViewSet(
     def start(self, request, pk=None):
         return Response(self.get_serializer(starting.start(self.get_object(), request.user)).data)
 
-    @extend_schema(request=None, responses=MadeSerializer)
+    @extend_schema(request=PreferenceOptionsSerializer, responses=MadeSerializer)
     @action(detail=True, methods=["post"])
     def preferences(self, request, pk=None):
-        """Store the outputs that most reviewers of a closed study preferred as preferences, for training."""
-        return Response(MadeSerializer(preferences.from_study(self.get_object(), request.user)).data)
+        """Store what the reviewers of a closed study preferred, or rated higher, as preferences for training."""
+        study = self.get_object()
+        return Response(MadeSerializer(preferences.from_study(study, request.user, _options(request.data))).data)
 
-    @extend_schema(request=None, responses=StudySerializer)
+    @extend_schema(parameters=[PreferenceOptionsSerializer], responses=PreferencesFoundSerializer, filters=False)
+    @preferences.mapping.get
+    def count_preferences(self, request, pk=None):
+        """How many preferences there would be, without storing any."""
+        study = self.get_object()
+        return Response(PreferencesFoundSerializer(preferences.find(study, _options(request.query_params))).data)
+
+    @extend_schema(request=ReasonSerializer, responses=StudySerializer)
     @action(detail=True, methods=["post"])
     def close(self, request, pk=None):
-        return Response(self.get_serializer(studies.close(self.get_object(), request.user)).data)
+        """Take no more ratings, unblind, and compute the report."""
+        serializer = ReasonSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        study = studies.close(self.get_object(), request.user, serializer.validated_data["reason"])
+        return Response(self.get_serializer(study).data)
 
     @extend_schema(request=None, responses={201: ReportSerializer})
     @action(detail=True, methods=["post"])
@@ -743,6 +965,8 @@ def register(router) -> None:
     router.register("outputs", OutputViewSet, basename="output")
     router.register("output-imports", OutputImportViewSet, basename="output-import")
     router.register("studies", StudyViewSet, basename="study")
+    router.register("power-analyses", PowerAnalysisViewSet, basename="power-analysis")
     router.register("reports", ReportViewSet, basename="report")
     router.register("guest-links", GuestLinkViewSet, basename="guest-link")
     router.register("review-tasks", ReviewTaskViewSet, basename="review-task")
+    judges_api.register(router)

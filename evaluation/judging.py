@@ -23,7 +23,7 @@ from annotation.jobs import ACTIVE, JobError, JobStatus, LeaseLost, PutBack
 from annotation.models import Endpoint
 from annotation.suggesters import Answer, NoAnswer, Request, Source
 from annotation.suggestions import GIVE_UP_AFTER, OVERHEAD_TOKENS, REPORT_EVERY, TURN, Budget, money_text
-from evaluation import judge_prompts
+from evaluation import judge_prompts, studies
 from evaluation.judge_prompts import Page
 from evaluation.models import Judge, JudgeAnswer, JudgeAnswerStatus, Slot, Study
 from evaluation.systems import usable_endpoints
@@ -284,15 +284,31 @@ def failures(judge: Judge, most: int = 10) -> list[dict[str, Any]]:
     return [row | {"words": JudgeAnswerStatus(row["status"]).label} for row in found]
 
 
-def unusable(judge: Judge):
-    """The answers that cannot be used, with what came instead: for a closed study.
+def answers(judge: Judge):
+    """Every answer that was asked for, usable or not, of a closed study.
 
     Raises:
         ValidationError: the study is not closed.
     """
     if not judge.study.is_closed:
         raise ValidationError("What judges answered can be read once the study is closed.")
-    return judge.answers.filter(status__in=UNUSABLE).select_related("page__item")
+    return judge.answers.exclude(status__in=PENDING).select_related("page__item")
+
+
+def unusable(judge: Judge):
+    """The answers that cannot be used, with what came instead. Raises as `answers` does."""
+    return answers(judge).filter(status__in=UNUSABLE)
+
+
+def results(study: Study) -> dict[str, Any]:
+    """What the judges of a closed study found, beside people: see judge_results.results.
+
+    Raises:
+        ValidationError: the study is not closed.
+    """
+    from evaluation import judge_results  # here, so that web processes do not load scipy
+
+    return judge_results.results(study)
 
 
 # Asking
@@ -528,6 +544,9 @@ def run(judge: Judge) -> dict[str, Any]:
     if asking.turn_over:
         judge.report(asking.done, asking.total, "Waiting for its next turn")
         raise PutBack
+    study = Study.objects.get(pk=judge.study_id)
+    if study.is_closed:
+        studies.request_report(study, judge.created_by)  # so that it holds what the judge found
     return {"done": asking.done, "total": asking.total, "failed": asking.failed, "message": _summary(judge, asking)}
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from importlib.metadata import version
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -10,7 +11,8 @@ from django.db import transaction
 from django.db.models import Model
 
 from annotation import validators
-from evaluation.models import Amendment, Hypothesis, Protocol, Study, TaskKind
+from annotation.jobs import JobStatus
+from evaluation.models import Amendment, Hypothesis, PowerAnalysis, Protocol, Study, TaskKind
 
 MAX_REASON_LENGTH = 2_000
 
@@ -18,9 +20,11 @@ MAX_REASON_LENGTH = 2_000
 AMENDABLE = ("name", "instructions", "hypotheses", "on_failure", "min_passed", "min_seconds")
 
 DESIGN = (
-    *("layout", "per_page", "ratings_per_output", "preference_question", "normalisation", "number_of_items"),
+    *("layout", "per_page", "ratings_per_output", "preference_question", "normalisation", "openings"),
+    "number_of_items",
     *("strata", "allocation", "part", "chosen_ids", "seed", "practice", "checks", "repeats", "guesses"),
 )
+LIBRARIES = ("django", "numpy", "scipy", "statsmodels", "krippendorff")
 RULES = ("on_failure", "min_passed", "min_seconds")
 
 
@@ -60,9 +64,24 @@ def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
         ],
         "correction": "Holm over the planned tests",
         "reviewers": [str(member.user) for member in study.reviewers.select_related("user")],
-        "versions": {"Python": platform.python_version()},
+        "power": power_of(study),
+        "versions": {"Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         **facts,
     }
+
+
+def newest_power(study: Study) -> PowerAnalysis | None:
+    """The newest power analysis of a study that has finished."""
+    return study.power_analyses.filter(status=JobStatus.FINISHED).first()
+
+
+def power_of(study: Study) -> dict[str, Any] | None:
+    """The newest finished power analysis as the protocol keeps it."""
+    found = newest_power(study)
+    if found is None:
+        return None
+    ended = found.ended_at.isoformat() if found.ended_at else None
+    return {"at": ended, "parameters": found.parameters, "results": found.results}
 
 
 def canonical(content: dict[str, Any]) -> str:

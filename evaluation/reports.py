@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 from django.template.loader import render_to_string
 
 from annotation.jobs import JobError
-from evaluation import figures, statistics
+from evaluation import figures, judging, statistics
 from evaluation.models import Rating, Report, ReviewTask, Study, TaskKind
 
 # What a random draw is for. Each has its own generator, so that adding one does not change the others.
@@ -90,6 +90,7 @@ def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] 
         "agreement": agreement,
         "comparisons": comparisons,
         "preferences": _preferences(study, [system.pk for system in systems]),
+        "judges": judging.results(study),
         "seeds": {"study": study.seed, "bootstrap": seed},
         "draws": {"bootstrap": statistics.DRAWS, "alpha": statistics.ALPHA_DRAWS},
         "versions": {"Python": platform.python_version(), **statistics.versions()},

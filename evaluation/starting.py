@@ -4,15 +4,17 @@ This is the only place that joins slots with systems before a study is closed, a
 """
 
 import hashlib
+import math
 import random
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Avg, Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -22,6 +24,7 @@ from evaluation.design import assignment, balance, forms, sampling
 from evaluation.models import (
     CONTROLS,
     Allocation,
+    Hypothesis,
     Output,
     ReviewTask,
     Slot,
@@ -37,7 +40,13 @@ from evaluation.models import (
 from evaluation.systems import rows_of
 from training.models import Split
 
+User = get_user_model()
+
 MAX_SLOTS = 100_000  # starting happens in one request; this many take some ten seconds
+# What a page takes, in seconds, as long as no pages of the layout were measured: to read a text, to rate one output on
+# one criterion, to choose the better one, to guess about one page.
+READ_SECONDS, RATE_SECONDS, CHOOSE_SECONDS, GUESS_SECONDS = 10, 5, 8, 20
+MEASURED = 20
 CHECK_LEVEL = (
     "This is a check that outputs are read, and no output. Please choose level {level} for every question about it."
 )
@@ -54,6 +63,9 @@ class Readiness:
     missing: list[tuple[System, int, list[str]]] = field(default_factory=list)  # system, how many, first external ids
     size: assignment.Size | None = None
     options: list[assignment.Option] = field(default_factory=list)  # sizes that would work
+    seconds_a_page: int = 0  # a guess, or the mean of earlier pages
+    measured_on: int = 0  # how many earlier pages that is the mean of; 0 for a guess
+    minutes: tuple[int, int] = (0, 0)  # of one reviewer: least, most; practice, checks, repeats and guesses included
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -85,6 +97,7 @@ def readiness(study: Study) -> Readiness:
             if count := lacking.count():
                 ready.missing.append((system, count, list(lacking.values_list("external_id", flat=True)[:5])))
     wanted = 0 if chosen else study.number_of_items or 0
+    spare = study.practice + study.checks
     if ready.missing and (chosen or not ready.complete or wanted > ready.complete):
         ready.problems += [_lacks(*row) for row in ready.missing]
     if not ready.complete and not ready.problems:
@@ -93,6 +106,8 @@ def readiness(study: Study) -> Readiness:
         ready.texts = min(wanted, ready.complete)
         if wanted > ready.complete:
             ready.problems.append(f"{wanted} texts are wanted; {ready.complete} have an output of every system.")
+    elif not chosen and spare and ready.complete > spare:
+        ready.texts = ready.complete - spare
     _check_spare(study, ready, systems)
     _check_size(study, ready, len(systems))
     ready.warnings += _warnings(study, systems)
@@ -126,10 +141,36 @@ def _check_size(study: Study, ready: Readiness, systems: int) -> None:
     pages = ready.size.pages_per_reviewer[0]
     ready.problems += assignment.check_places(pages, checks=study.checks, repeats=study.repeats)
     extra = study.practice + study.checks + study.repeats
+    ready.seconds_a_page, ready.measured_on = _seconds_a_page(study, plan.per_page)
+    least, most = (
+        ((pages + extra) * ready.seconds_a_page + min(study.guesses, pages) * GUESS_SECONDS) / 60
+        for pages in ready.size.pages_per_reviewer
+    )
+    ready.minutes = (math.ceil(least), math.ceil(most))
     if (slots := ready.size.slots + extra * reviewers * plan.per_page) > MAX_SLOTS:
         ready.problems.append(
             f"That is {slots:,} outputs to rate; a study has at most {MAX_SLOTS:,}. Choose fewer texts."
         )
+
+
+def _seconds_a_page(study: Study, per_page: int) -> tuple[int, int]:
+    """How long a page takes: the mean of the project's newest pages of this layout, and how many they are; with fewer
+    than MEASURED a guess from what is to be read and answered, and 0.
+    """
+    newest = ReviewTask.objects.filter(
+        study__project_id=study.project_id, study__layout=study.layout, done_at__isnull=False, active_seconds__gt=0
+    ).order_by("-pk")[:1_000]
+    found = newest.aggregate(n=Count("pk"), mean=Avg("active_seconds"))
+    if found["n"] >= MEASURED:
+        return max(1, round(found["mean"])), found["n"]
+    each = READ_SECONDS + (study.criteria.count() * RATE_SECONDS if study.asks_criteria else 0)
+    return READ_SECONDS + per_page * each + (CHOOSE_SECONDS if study.asks_preference else 0), 0
+
+
+def _others(study: Study) -> list[str]:
+    """Reviewers who hold other roles in the project."""
+    people = User.objects.filter(study_memberships__study=study, memberships__project_id=study.project_id)
+    return [str(person) for person in people.distinct().order_by("username")]
 
 
 def _warnings(study: Study, systems: list[System]) -> list[str]:
@@ -148,6 +189,16 @@ def _warnings(study: Study, systems: list[System]) -> list[str]:
             )
     if study.guesses and not study.tuned.exists():
         found.append("Reviewers will guess which outputs came from a tuned model; say which systems are tuned.")
+    if people := _others(study):
+        found.append(
+            f"{_some(people)} {'has' if len(people) == 1 else 'have'} a role in the project besides, and may know "
+            "the systems or their outputs. The report will say so."
+        )
+    reviewers = study.reviewers.count()
+    if reviewers == 1 or (reviewers and study.ratings_per_output == 1):
+        found.append("Each output is rated once: nothing will be known about how far reviewers agree.")
+    if study.asks_criteria and not study.criteria.exclude(hypothesis=Hypothesis.NONE).exists():
+        found.append("No test is planned: every criterion is described only. Say what you expect of at least one.")
     return found
 
 
@@ -233,18 +284,19 @@ def _draw(study: Study, systems: list[System]) -> tuple[list[StudyItem], list[st
 
     chosen = _chosen(study)
     pool = rows(_pool(study, systems, chosen))
-    if chosen or not study.number_of_items:
+    wanted = study.practice + study.checks
+    if chosen or not (study.number_of_items or wanted):
         drawn, notes = list(range(len(pool))), []
     else:
         sample = sampling.sample(
             [stratum for _, stratum in pool],
-            study.number_of_items,
+            study.number_of_items or len(pool) - wanted,
             _rng(study, "items"),
             "equal" if study.allocation == Allocation.EQUAL else "proportional",
         )
         drawn, notes = sample.indices, sample.notes
     items = [StudyItem(study=study, item_id=pool[place][0], stratum=pool[place][1]) for place in drawn]
-    if wanted := study.practice + study.checks:
+    if wanted:
         taken = {row.item_id for row in items}
         rest = [pk for pk, _ in (rows(_pool(study, systems, [])) if chosen else pool) if pk not in taken]
         spare = _rng(study, "spare").sample(rest, wanted)
@@ -257,7 +309,8 @@ def _draw(study: Study, systems: list[System]) -> tuple[list[StudyItem], list[st
 
 def rules_of(study: Study) -> forms.Normalisation:
     """In which form the study shows outputs."""
-    return forms.Normalisation(**dict.fromkeys(study.normalisation, True))
+    openings = tuple(line for line in map(str.strip, study.openings.splitlines()) if line)
+    return forms.Normalisation(openings=openings, **dict.fromkeys(study.normalisation, True))
 
 
 def _plan(study: Study, items: int, systems: int, reviewers: int) -> assignment.Plan:

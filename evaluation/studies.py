@@ -15,7 +15,7 @@ from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.text import slugify
 
-from annotation import projects
+from annotation import projects, validators
 from annotation.models import Project
 from evaluation import protocol
 from evaluation.models import (
@@ -37,6 +37,14 @@ from evaluation.models import (
 
 MIN_SYSTEMS, MAX_SYSTEMS = 2, 12
 MAX_CRITERIA = 8
+TEXTS = ("name", "instructions", "hypotheses", "chosen_ids", "openings", "preference_question")
+# What may be taken off outputs besides white space; the rules are in `design/forms.py`.
+NORMALISATIONS = {
+    "preambles": "An announcement before the text",
+    "closings": "An offer of more help after it",
+    "quotes": "Quotation marks around the whole",
+    "markdown": "Markdown's marks",
+}
 CONTROL_NAMES = {SystemKind.ORIGINAL: "Untouched original", SystemKind.REWRITE: "Approved rewrite"}
 
 # Setting up
@@ -64,7 +72,7 @@ def create(
         ValidationError: keyed by field.
     """
     study = Study(project=project, created_by=user, **values)
-    _save(study, list(systems), list(tuned), controls)
+    _save(study, list(systems), list(tuned), list(controls))
     set_criteria(study, default_criteria() if criteria is None else criteria)
     return study
 
@@ -87,17 +95,19 @@ def change(
     locked_draft(study)
     for name, value in values.items():
         setattr(study, name, value)
-    chosen = list(study.systems.all()) if systems is None else list(systems)
-    if controls is not None:
-        chosen = [system for system in chosen if system.kind not in CONTROLS]
-    _save(study, chosen, list(study.tuned.all() if tuned is None else tuned), controls or ())
+    before = list(study.systems.all())
+    chosen = before if systems is None else list(systems)
+    chosen = [system for system in chosen if system.kind not in CONTROLS]
+    if controls is None:
+        controls = [system.kind for system in before if system.kind in CONTROLS]
+    _save(study, chosen, list(study.tuned.all() if tuned is None else tuned), list(controls))
     if criteria is not None:
         set_criteria(study, criteria)
     return study
 
 
-def _save(study: Study, systems: list[System], tuned: list[System], controls: Iterable[str]) -> None:
-    hidden = [control(study.project, kind, study.created_by) for kind in controls]
+def _save(study: Study, systems: list[System], tuned: list[System], controls: list[str]) -> None:
+    hidden = [control(study.project, kind, study.created_by) for kind in dict.fromkeys(controls)]
     systems = list(dict.fromkeys([*systems, *hidden]))
     if study.reference_id is None and hidden:
         study.reference = hidden[0]
@@ -105,6 +115,8 @@ def _save(study: Study, systems: list[System], tuned: list[System], controls: It
     if extra := [system for system in tuned if system not in systems]:
         raise ValidationError({"tuned": f"{extra[0].name} is not one of the chosen systems."})
     check_layout(study, len(systems))
+    check_normalisation(study.normalisation)
+    _check_texts(study, TEXTS)
     study.full_clean(exclude=["created_by"])
     if study.dataset_id and study.dataset.project_id != study.project_id:  # type: ignore[union-attr]
         raise ValidationError({"dataset": "Choose a dataset of this project."})
@@ -161,6 +173,23 @@ def check_layout(study: Study, systems: int) -> None:
         )
 
 
+def _check_texts(row: Study | Criterion, names: Iterable[str]) -> None:
+    """Raise ValidationError, keyed by field, where a text cannot be stored."""
+    for name in names:
+        texts = getattr(row, name)
+        for text in texts if isinstance(texts, list) else [texts]:
+            try:
+                validators.check_storable(str(text or ""), "The text")
+            except ValidationError as error:
+                raise ValidationError({name: error.messages}) from None
+
+
+def check_normalisation(rules: Any) -> None:
+    """Raise ValidationError unless every rule is one that outputs can be shown by."""
+    if not isinstance(rules, list) or any(rule not in list(NORMALISATIONS) for rule in rules):
+        raise ValidationError({"normalisation": f"Give a list of any of {', '.join(NORMALISATIONS)}."})
+
+
 def set_criteria(study: Study, criteria: list[dict[str, Any]]) -> None:
     """Replace a draft's criteria. A key left out is made from the name.
 
@@ -178,6 +207,7 @@ def set_criteria(study: Study, criteria: list[dict[str, Any]]) -> None:
             row.margin = None
         name = row.name or f"Criterion {position + 1}"
         try:
+            _check_texts(row, ("name", "question", "key", "anchors"))
             row.full_clean(exclude=["study"])
         except ValidationError as error:
             raise ValidationError(
@@ -279,18 +309,19 @@ def progress(study: Study) -> list[ReviewerProgress]:
             membership=member,
             **{name: counts.get(member.user_id, nothing)[name] for name in nothing},
         )
-        for member in study.reviewers.select_related("user")
+        for member in study.reviewers.select_related("user__invitation")
     ]
 
 
 @transaction.atomic
-def close(study: Study, user, reason: str = "") -> Study:
+def close(study: Study, user, reason: str | None = None) -> Study:
     """Take no more ratings, seal and unblind them, and have the report computed.
 
-    Closing before all pages are finished is an amendment of the protocol; `reason` says why.
+    Closing before all pages are finished is an amendment of the protocol. `reason` says why; None where nobody is there
+    to be asked, a person who is asked must say something.
 
     Raises:
-        ValidationError: the study is not running.
+        ValidationError: the study is not running; or keyed by `reason`.
     """
     study = Study.objects.select_for_update(of=("self",)).get(pk=study.pk)
     if not study.is_running:
@@ -299,7 +330,12 @@ def close(study: Study, user, reason: str = "") -> Study:
     if open_pages:
         total = study.tasks.exclude(kind=TaskKind.SAME).count()
         words = f"Closed with {total - open_pages} of {total} pages finished."
-        protocol.amend(study, user, f"{words} {reason}".strip(), {"status": [study.status, StudyStatus.CLOSED]})
+        if reason is not None and not reason.strip():
+            raise ValidationError(
+                {"reason": f"{total - open_pages} of {total} pages are finished. Say why it ends now."}
+            )
+        change = {"status": [study.status, StudyStatus.CLOSED]}
+        protocol.amend(study, user, f"{words} {reason or ''}".strip(), change)
     now = timezone.now()
     study.status, study.closed_at, study.closed_by = StudyStatus.CLOSED, now, user
     study.ratings_hash = hash_of_answers(study)

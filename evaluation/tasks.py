@@ -4,7 +4,7 @@ from celery import shared_task
 
 from annotation import jobs
 from evaluation import output_imports
-from evaluation.models import Generation, Judge, OutputImport, Report, SystemKind, TryOutput
+from evaluation.models import Generation, Judge, OutputImport, PowerAnalysis, Report, SystemKind, TryOutput
 
 
 @shared_task(name="evaluation.execute_output_import")
@@ -60,6 +60,13 @@ def execute_report(pk: int) -> None:
     jobs.execute(Report.objects.all(), pk, reports.run)
 
 
+@shared_task(name="evaluation.execute_power_analysis")
+def execute_power_analysis(pk: int) -> None:
+    from evaluation import planning  # here, so that web processes load neither scipy nor matplotlib
+
+    jobs.execute(PowerAnalysis.objects.all(), pk, planning.run)
+
+
 @shared_task(name="evaluation.execute_judge")
 def execute_judge(pk: int) -> None:
     from evaluation import judging
@@ -74,6 +81,7 @@ jobs.TASKS.update(
         Generation: ask_for_generation,
         TryOutput: ask_for_try,
         Report: execute_report,
+        PowerAnalysis: execute_power_analysis,
         Judge: execute_judge,
     }
 )

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import guests, lineage, rate, studies, systems, tries
+from evaluation.views import guests, judges, lineage, planning, preferences, rate, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -35,12 +35,29 @@ urlpatterns = [
     path("studies/<int:pk>/start/", studies.start, name="study-start"),
     path("studies/<int:pk>/close/", studies.close, name="study-close"),
     path("study-reviewers/<int:pk>/remove/", studies.remove, name="study-remove-reviewer"),
+    path("study-reviewers/<int:pk>/revoke/", studies.revoke, name="study-revoke-reviewer"),
+    path("studies/<int:pk>/power/", planning.power, name="power"),
+    path("power-analyses/<int:pk>/use/", planning.power_use, name="power-use"),
+    path("power-analyses/<int:pk>/progress/", planning.power_progress, name="power-progress"),
+    path("power-analyses/<int:pk>/cancel/", planning.power_cancel, name="power-cancel"),
+    path("power-analyses/<int:pk>/figure.svg", planning.power_figure, name="power-figure"),
+    path("studies/<int:pk>/protocol/", planning.protocol_page, name="protocol"),
+    path("studies/<int:pk>/protocol/amend/", planning.amend, name="amend"),
+    path("studies/<int:pk>/protocol.<slug:ending>", planning.protocol_file, name="protocol-file"),
     path("studies/<int:pk>/ratings/", studies.export_ratings, name="ratings"),
     path("studies/<int:pk>/report/", studies.report, name="report"),
     path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
-    path("studies/<int:pk>/preferences/", studies.use_as_preferences, name="preferences"),
+    path("studies/<int:pk>/preferences/", preferences.make, name="preferences"),
     path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),
     path("reports/<int:pk>/figures/<slug:name>.svg", studies.report_figure, name="report-figure"),
+    # Judges
+    path("studies/<int:pk>/judges/", judges.index, name="judges"),
+    path("studies/<int:pk>/judges/estimate/", judges.estimate, name="judge-estimate"),
+    path("judges/<int:pk>/", judges.detail, name="judge"),
+    path("judges/<int:pk>/progress/", judges.progress, name="judge-progress"),
+    path("judges/<int:pk>/cancel/", judges.cancel, name="judge-cancel"),
+    path("judges/<int:pk>/go-on/", judges.go_on, name="judge-go-on"),
+    path("judges/<int:pk>/unusable/", judges.unusable, name="judge-unusable"),
     # Reviewers without an account
     path("studies/<int:pk>/guests/", guests.index, name="guests"),
     path("guest-links/<int:pk>/renew/", guests.renew, name="guest-renew"),

@@ -30,8 +30,8 @@ from annotation.models import (
     Role,
     SuggestionReport,
 )
-from evaluation import guests, reports, studies, systems, tries
-from evaluation.models import FailedOutput, Generation, OutputImport, Report, TryOutput
+from evaluation import guests, judging, planning, reports, studies, systems, tries
+from evaluation.models import FailedOutput, Generation, Judge, OutputImport, PowerAnalysis, Report, TryOutput
 from tests.evaluation.factories import make_study, rate_everything, start
 from tests.factories import (
     EndpointFactory,
@@ -235,12 +235,29 @@ PAGES: dict[str, Rule] = {
     "evaluation:study-start": page({LEAD}, "draft-study"),
     "evaluation:study-close": page({LEAD}, "study"),
     "evaluation:study-remove-reviewer": page({LEAD}, "study-reviewer"),
+    "evaluation:study-revoke-reviewer": page({LEAD}, "study-reviewer"),
+    "evaluation:power": page(READERS, "draft-study"),
+    "POST evaluation:power": page({LEAD}, "draft-study"),
+    "evaluation:power-use": page({LEAD}, "power-analysis"),
+    "evaluation:power-progress": page(READERS, "power-analysis"),
+    "evaluation:power-cancel": page({LEAD}, "power-analysis"),
+    "evaluation:power-figure": page(READERS, "power-analysis"),
+    "evaluation:protocol": page(READERS, "closed-study"),
+    "evaluation:amend": page({LEAD}, "study"),
+    "evaluation:protocol-file": page(READERS, "closed-study", ending="json"),
     "evaluation:ratings": page(READERS, "closed-study"),
     "evaluation:report": page(READERS, "closed-study"),
     "evaluation:report-again": page({LEAD}, "closed-study"),
     "evaluation:preferences": page({TRAINER}, "closed-study"),
     "evaluation:report-progress": page(READERS, "report"),
     "evaluation:report-figure": page(READERS, "report", name="means"),
+    "evaluation:judges": page(READERS, "study"),
+    "evaluation:judge-estimate": page(READERS, "study"),
+    "evaluation:judge": page(READERS, "judge"),
+    "evaluation:judge-progress": page(READERS, "judge"),
+    "evaluation:judge-cancel": page(READERS, "judge"),
+    "evaluation:judge-go-on": page(READERS, "judge"),
+    "evaluation:judge-unusable": page(READERS, "judge"),
     "evaluation:guests": page({LEAD}, "draft-study"),
     "evaluation:guest-renew": page({LEAD}, "guest-link"),
     "evaluation:guest-extend": page({LEAD}, "guest-link"),
@@ -475,10 +492,31 @@ API: dict[str, Rule] = {
     "GET study-readiness": api({LEAD}, "draft-study"),
     "POST study-reviewers": api({LEAD}, "draft-study"),
     "POST study-remove-reviewer": api({LEAD}, "draft-study"),
+    "POST study-revoke": api({LEAD}, "study"),
+    "GET study-protocol": api(READERS, "closed-study"),
+    "GET study-amendments": api(READERS, "closed-study"),
+    "POST study-amendments": api({LEAD}, "closed-study"),
+    "GET power-analysis-list": api(EVERYBODY),
+    "POST power-analysis-list": api({LEAD}, body=lambda world: {"study": world["draft-study"].pk}),
+    "GET power-analysis-detail": api(READERS, "power-analysis"),
+    "POST power-analysis-cancel": api({LEAD}, "power-analysis"),
     "POST study-start": api({LEAD}, "draft-study"),
     "POST study-close": api({LEAD}, "study"),
     "POST study-report": api({LEAD}, "closed-study"),
     "POST study-preferences": api({TRAINER}, "closed-study"),
+    "GET study-preferences": api({TRAINER}, "closed-study"),
+    "GET judge-list": api(EVERYBODY),
+    "POST judge-list": api(
+        READERS, body=lambda world: {"study": world["study"].pk, "endpoint": world["endpoint"].pk, "budget": 1}
+    ),
+    "POST judge-estimate": api(
+        READERS, body=lambda world: {"study": world["study"].pk, "endpoint": world["endpoint"].pk}
+    ),
+    "GET judge-detail": api(READERS, "judge"),
+    "POST judge-cancel": api(READERS, "judge"),
+    "POST judge-go-on": api(READERS, "judge"),
+    "GET judge-failures": api(READERS, "judge"),
+    "GET judge-answers": api(READERS, "judge"),
     "GET report-list": api(EVERYBODY),
     "GET report-detail": api(READERS, "report"),
     "GET guest-link-list": api(EVERYBODY),
@@ -588,6 +626,11 @@ def world(settings, tmp_path):
 
     made["draft-study"] = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     made["study-reviewer"] = made["draft-study"].reviewers.get()
+    made["power-analysis"] = planning.request(
+        made["draft-study"], people[LEAD], items=[10], ratings_per_output=[1], reviewers=2
+    )
+    jobs.execute(PowerAnalysis.objects, made["power-analysis"].pk, planning.run)
+    made["power-analysis"].refresh_from_db()
     running = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
     invited = guests.create(running, people[LEAD])[0]
     made["guest-link"], made["guest-token"] = invited.link, SimpleNamespace(pk=invited.token)
@@ -602,9 +645,13 @@ def world(settings, tmp_path):
     made["output"] = made["system"].outputs.first()
     made["generation"] = Generation.objects.create(system=made["system"], dataset=made["dataset"], **job)
     endpoint = EndpointFactory()
+    endpoint.refresh_from_db()
     made["endpoint-system"] = systems.create(
         project, people[TRAINER], kind="endpoint", name="asked", endpoint=endpoint, budget=1
     )
+    made["endpoint"] = endpoint
+    made["judge"] = judging.create(made["closed-study"], people[TRAINER], endpoint=endpoint, budget=1)
+    Judge.objects.update(status=JobStatus.FINISHED, message="4 of 4 answers are usable")
     FailedOutput.objects.create(
         project=project, generation=made["generation"], system=made["system"], item=made["item"], reason="Empty."
     )

@@ -312,8 +312,11 @@ def set_up_study(page, project: Project, photograph) -> Study:
     chosen = ("Tuned on our pairs", "mbias", "reference-rewrite", "mistral-7b-instruct-base")
     for box in page.locator("[name=systems]").all():
         box.set_checked(box.get_attribute("value") in {systems[name] for name in chosen})
-    page.select_option("[name=reference]", systems["mistral-7b-instruct-base"])
+    page.check(f"[name=reference][value='{systems['mistral-7b-instruct-base']}']")
+    page.locator("[name=controls]").first.uncheck()
     photograph(page, "study-new")
+    for name in ("practice", "checks", "repeats", "guesses"):
+        page.fill(f"[name={name}]", "0")
     page.click("button.primary")
     page.wait_for_url("**/studies/*/")
     for name in ("rita", "raj"):

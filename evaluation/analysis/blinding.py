@@ -24,7 +24,7 @@ JAMES_WEIGHTS = (0.0, 0.5)  # of a correct and a wrong guess
 
 Verdict = Literal["blind", "unblinded", "opposite", "unclear", "none"]
 WORDS: dict[str, str] = {
-    "blind": "Blind: right and wrong guesses are about as many.",
+    "blind": "Blind as far as the guesses show: right and wrong ones are about as many.",
     "unblinded": "Not blind: reviewers guessed right more often than by chance.",
     "opposite": "Reviewers guessed the opposite more often than by chance: what they expected misled them.",
     "unclear": "Unclear: too few guesses to tell; the interval holds both no knowledge and more than a little.",
@@ -93,9 +93,9 @@ def blinding(
     column = np.where(arms, 0, 1)
     np.add.at(table, (guesses, column), 1)
     sizes = {"n_items": clusters.n_items, "n_reviewers": clusters.n_reviewers, "n_ratings": int(guesses.size)}
-    index = _james(table / max(1, guesses.size))
+    index = james_of_shares(table / max(1, guesses.size))
     if index is None:
-        james = Estimate(estimate=None, reason=_why_no_james(table), **sizes)
+        james = Estimate(estimate=None, reason=_why_nojames_of_shares(table), **sizes)
     else:
         influence = _james_gradient(table / guesses.size)[guesses, column]
         james = _interval(index, (influence - influence.mean()) / guesses.size, clusters, sizes, (0.0, 1.0))
@@ -149,10 +149,9 @@ def _words(index: Estimate, verdict: Verdict) -> str:
         words = f"Slightly unblinded: right guesses are more than by chance, yet the index is below {BOUND:g}."
     if verdict == "opposite" and index.estimate is not None and index.estimate > -BOUND:
         words = f"Slightly misled: wrong guesses are more than by chance, yet the index is above -{BOUND:g}."
-    if verdict == "blind" and index.high is not None and index.low is not None:
-        if max(index.high, -index.low) > BOUND:
-            words += f" The interval does not rule out an index beyond {BOUND:g}."
-        return words
+    ends = (index.high or 0.0, -(index.low or 0.0))
+    if verdict == "blind" and max(ends) > BOUND:
+        words += f" The interval does not rule out an index beyond {BOUND:g}."
     return words
 
 
@@ -164,7 +163,10 @@ def _summary(tuned: Arm, other: Arm) -> str:
     if "none" in both:
         return "Guesses were made about one kind of output only; see there."
     if both == {"blind"}:
-        return "The blinding held: reviewers could not tell outputs of tuned systems from others."
+        return (
+            "The blinding held as far as the guesses show: no sign that reviewers could tell outputs of tuned systems "
+            "from others."
+        )
     if both == {"unblinded"}:
         return "The blinding did not hold: reviewers told outputs of tuned systems and others apart."
     if both == {"unblinded", "opposite"}:
@@ -221,9 +223,9 @@ def james_index(counts: Sequence[Sequence[int]]) -> Estimate:
         raise ValueError("counts must be a table of 3 guesses by 2 arms, from 0")
     total = table.sum()
     sizes = {"n_items": 0, "n_reviewers": 0, "n_ratings": int(total)}
-    index = _james(table / max(1, total))
+    index = james_of_shares(table / max(1, total))
     if index is None:
-        return Estimate(estimate=None, reason=_why_no_james(table), **sizes)
+        return Estimate(estimate=None, reason=_why_nojames_of_shares(table), **sizes)
     shares = table / total
     gradient = _james_gradient(shares)
     variance = ((gradient**2 * shares).sum() - (gradient * shares).sum() ** 2) / total
@@ -231,11 +233,11 @@ def james_index(counts: Sequence[Sequence[int]]) -> Estimate:
     return Estimate(estimate=index, low=max(0.0, index - reach), high=min(1.0, index + reach), reason="", **sizes)
 
 
-def _why_no_james(table: Floats) -> str:
+def _why_nojames_of_shares(table: Floats) -> str:
     return NO_GUESSES if not table.sum() else "All guesses were about one kind of output, or the same: no James index."
 
 
-def _james(shares: Floats) -> float | None:
+def james_of_shares(shares: Floats) -> float | None:
     """James' index of shares that add up to 1, shape (3, 2); None where it is not defined."""
     if not np.isclose(shares.sum(), 1) or (shares.sum(axis=0) <= 0).any():
         return None
@@ -258,7 +260,7 @@ def _james_gradient(shares: Floats) -> Floats:
         for column in range(2):
             towards = -shares.copy()
             towards[row, column] += 1
-            up, down = _james(shares + step * towards), _james(shares - step * towards)
+            up, down = james_of_shares(shares + step * towards), james_of_shares(shares - step * towards)
             if up is not None and down is not None:
                 gradient[row, column] = (up - down) / (2 * step)
     return gradient

@@ -163,7 +163,7 @@ def agreement(people: Ratings, judge: Ratings) -> Agreement:
 
     def kappa(rows: Ints) -> float:
         table = np.bincount(code[rows], minlength=levels**2).reshape(levels, levels)
-        return _kappa(table)
+        return quadratic_kappa(table)
 
     def alpha(rows: Ints) -> float:
         table = np.bincount(code[rows], minlength=levels**2).reshape(levels, levels)
@@ -189,8 +189,8 @@ def agreement(people: Ratings, judge: Ratings) -> Agreement:
     gap = both.judge - both.mean
     constant = _constant(both)
     return Agreement(
-        kappa=_or_reason(kappa, both, (-1.0, 1.0), "kappa", fisher=False),
-        alpha=_or_reason(alpha, both, (-1.0, 1.0), "alpha", fisher=False),
+        kappa=_or_reason(kappa, both, (-1.0, 1.0), "kappa"),
+        alpha=_or_reason(alpha, both, (-1.0, 1.0), "alpha"),
         rank_correlation=Estimate(estimate=None, reason=SAME.format(who=constant, what="a correlation"), **sizes)
         if constant
         else _by_text(correlation, both.item, sizes=sizes, ends=(-1.0, 1.0), fisher=True),
@@ -200,20 +200,18 @@ def agreement(people: Ratings, judge: Ratings) -> Agreement:
     )
 
 
-def _kappa(table: Ints) -> float:
-    """NaN where chance alone would agree on everything."""
+def quadratic_kappa(table: Ints) -> float:
+    """Quadratic weighted kappa of counts, shape (levels, levels); NaN where chance alone would agree on everything."""
     used = np.flatnonzero(table.sum(axis=0) + table.sum(axis=1))
     if used.size < 2:
         return float("nan")
     return float(cohens_kappa(table, wt="quadratic", return_results=False))
 
 
-def _or_reason(
-    statistic: Callable[[Ints], float], both: Shared, ends: tuple[float, float], what: str, *, fisher: bool
-) -> Estimate:
+def _or_reason(statistic: Callable[[Ints], float], both: Shared, ends: tuple[float, float], what: str) -> Estimate:
     if np.isnan(statistic(np.arange(both.judge.size))):
         return Estimate(estimate=None, reason=SAME.format(who="judge and people", what=what), **both.sizes)
-    return _by_text(statistic, both.item, sizes=both.sizes, ends=ends, fisher=fisher)
+    return _by_text(statistic, both.item, sizes=both.sizes, ends=ends, fisher=True)
 
 
 def _constant(both: Shared) -> str:

@@ -153,7 +153,7 @@ def _medians(counts: Floats | Ints) -> Floats:
     return np.where(total[:, 0] > 0, (lower + upper) / 2 + 1, np.nan)
 
 
-def _ratio(sums: Floats, weights: Floats) -> Floats:
+def _ratio(sums: Floats | Ints, weights: Floats | Ints) -> Floats:
     return np.divide(sums, weights, out=np.full(sums.shape, np.nan), where=weights > 0)
 
 
@@ -173,8 +173,8 @@ class Pairs:
 def pairs(ratings: Ratings, system: int, reference: int) -> Pairs:
     """Where a reviewer rated both the system's output and the reference's on one text."""
     first, second = ratings.of(system), ratings.of(reference)
-    seat = [own.item * own.n_reviewers + own.reviewer for own in (first, second)]
-    _, one, other = np.intersect1d(*seat, assume_unique=True, return_indices=True)
+    seats = [own.item * own.n_reviewers + own.reviewer for own in (first, second)]
+    _, one, other = np.intersect1d(seats[0], seats[1], assume_unique=True, return_indices=True)
     return Pairs(first.item[one], first.reviewer[one], first.value[one] - second.value[other])
 
 
@@ -233,7 +233,7 @@ def difference(
     if _mostly(paired, ratings, system):
         return _paired_difference(paired, ratings, system, reference, rng, draws)
     means = item_means(ratings)
-    both = ~np.isnan(means[:, [system, reference]]).any(axis=1)
+    both = ~np.isnan(means[:, system] + means[:, reference])
     kept = ratings.where(both[ratings.item] & np.isin(ratings.system, [system, reference]))
     sizes = kept.counts
     if not len(kept):

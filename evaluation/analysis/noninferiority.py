@@ -65,4 +65,6 @@ def noninferiority(difference: Difference, margin: float) -> NonInferiority:
     else:
         verdict = Verdict.INCONCLUSIVE
         why = f"The interval from {low:+.2f} to {high:+.2f} holds the margin of {-margin:+.2f}."
+    if found.reason:
+        why += f" {found.reason}"
     return NonInferiority(difference=difference, margin=margin, p=p, verdict=verdict, why=why)

@@ -102,7 +102,7 @@ def cliffs_delta(
         Statistical Methods 3 (2004).
     """
     means = item_means(ratings)
-    both = ~np.isnan(means[:, [system, reference]]).any(axis=1)
+    both = ~np.isnan(means[:, system] + means[:, reference])
     kept = ratings.where(both[ratings.item] & np.isin(ratings.system, [system, reference]))
     sizes = kept.counts
     if not len(kept):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ ALL_THE_SAME = "Every rating is {:g}: no interval."
 ONE_ITEM = "One text only: no interval over texts."
 ONE_REVIEWER = "One reviewer only: the interval says nothing about other reviewers."
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]  # of float64; numpy's own annotations lose that in most operations
 Ints = NDArray[np.intp]
 
 
@@ -89,7 +90,7 @@ class Ratings:
         return self.where(self.system == system)
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """n_items, n_reviewers and n_ratings that are really there, as an Estimate takes them."""
         return {
             "n_items": int(np.unique(self.item).size),

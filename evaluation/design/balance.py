@@ -49,7 +49,8 @@ class Balance:
 def balance(pages: Sequence[Page], systems: int, reviewers: int) -> Balance:
     """Count a design. Pages may have different sizes, and reviewers or systems may be missing from them.
 
-    Source of the efficiency factor: John and Williams, *Cyclic and Computer Generated Designs* (1995), section 2.2.
+    Source of the efficiency factor: Kempthorne, *Annals of Mathematical Statistics* 27 (1956), 846-849; John and
+    Williams, *Cyclic and Computer Generated Designs* (1995).
     """
     longest = max((len(page.systems) for page in pages), default=0)
     shown = [(number, page, place, s) for number, page in enumerate(pages) for place, s in enumerate(page.systems)]
@@ -108,7 +109,7 @@ def balance(pages: Sequence[Page], systems: int, reviewers: int) -> Balance:
         connected=connected,
         efficiency=efficiency,
         reason=reason,
-        words=_words(of, seen, together[upper], places, longest, figures, connected, efficiency),
+        words=_words(of, seen, together[upper], places, longest, figures, connected, bool(shared.any()), efficiency),
     )
 
 
@@ -146,21 +147,27 @@ def _words(
     longest: int,
     figures: dict[str, int],
     connected: bool,
+    shares: bool,
     efficiency: float | None,
 ) -> str:
     if not len(pages) or not pages.sum():
         return "There are no pages."
+    alone = figures["seen_range"]
     said = [
-        f"Each reviewer has {_span(pages)} pages and sees each system {_span(seen)} times "
-        f"(for one reviewer, these counts differ by {figures['seen_range']} at most)."
+        f"Each reviewer has {_span(pages, 'page')} and sees each system {_span(seen, 'time')}"
+        + ("." if seen.min() == seen.max() else f": {_apart(alone, 'of the systems for one reviewer')}.")
     ]
     if longest > 1:
         if pairs.size:
-            said.append(f"Each two systems stand together on {_span(pairs)} pages.")
+            said.append(f"Each two systems stand together on {_span(pairs, 'page')}.")
         said.append(
-            f"Each system stands at each place on the page {_span(places)} times (for one reviewer, the counts of a "
-            f"system differ by {figures['places_range_of_a_reviewer']} at most), and of two systems the one stands "
-            f"before the other at most {figures['before_range']} times more often than after it."
+            f"Each system stands at each place on the page {_span(places, 'time')}; "
+            f"{_apart(figures['places_range_of_a_reviewer'], 'of the places of a system for one reviewer')}."
+        )
+        said.append(
+            f"Of two systems, one stands before the other at most {_times(figures['before_range'])} more than after."
+            if figures["before_range"]
+            else "Each system stands as often before as after each other one."
         )
     if figures["pages_of_an_item"] > 1:
         said.append(f"A reviewer meets a text on up to {figures['pages_of_an_item']} pages, never an output twice.")
@@ -172,12 +179,23 @@ def _words(
         )
     if not connected:
         said.append(
-            "Not all reviewers are linked by outputs that they share, so some cannot be compared with others: "
-            "ask for more ratings of each output."
+            "Not all reviewers are linked by outputs that they share, directly or through others, so the severity of "
+            "some cannot be compared with that of others. More ratings of each output, or more texts, link them."
+            if shares
+            else "No two reviewers share an output, so their agreement and severity cannot be compared. Ask for two or "
+            "more ratings of each output."
         )
     return " ".join(said)
 
 
-def _span(counts: Ints) -> str:
+def _apart(difference: int, what: str) -> str:
+    return f"the counts {what} {f'differ by {difference} at most' if difference else 'are equal'}"
+
+
+def _times(n: int) -> str:
+    return f"{n:,} time{'' if n == 1 else 's'}"
+
+
+def _span(counts: Ints, noun: str) -> str:
     low, high = int(counts.min()), int(counts.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return (f"{low:,}" if low == high else f"{low:,} to {high:,}") + f" {noun}{'' if high == 1 else 's'}"

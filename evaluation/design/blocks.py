@@ -1,7 +1,7 @@
 """Which outputs of an item stand together on a page, and who sees them.
 
 The design is found by search, as is usual for incomplete blocks of arbitrary size (John and Williams, *Cyclic and
-Computer Generated Designs*, 1995, chapter 4): a first design made item by item, always of what is behind so far, is
+Computer Generated Designs*, 1995): a first design made item by item, always of what is behind so far, is
 improved by exchanges until it is as even as its sizes allow, or a fixed number of tries is used up.
 
 A *block* is a list of k different systems, a *pack* the blocks of one item that one reviewer gets. What is

@@ -1,12 +1,12 @@
 """In which order the outputs of each page are shown.
 
 Pages of one reviewer with the same systems are put into whole Williams squares (Williams 1949, *Australian Journal of
-Scientific Research A* 2): there every system stands equally often at each place and follows each other one equally
-often. The pages left over are coloured place by place: a flow with lower and upper bounds always finds an order in
-which every system has every place equally often, for each reviewer and overall, up to one (the bounds are nested, so
-the network has a whole-numbered solution as soon as it has a fractional one, and 1/k of everything is one; de Werra
-1971 for colours of bipartite graphs). Then exchanges within pages even out which of two systems comes first, as far as
-places stay as even as they are.
+Scientific Research A* 2, 149-168): there every system stands equally often at each place and follows each other one
+equally often. The pages left over get their places by flows with lower and upper bounds, one place at a time. The
+bounds, a system's count for a reviewer within its count for all, are nested, and giving the place 1/k of everything
+meets them; so there is a flow in whole numbers that meets them (Ford and Fulkerson, *Flows in Networks*, 1962), and
+every system has every place equally often, for each reviewer and overall, up to one. Then exchanges within pages even
+out which of two systems comes first, as far as places stay as even as they are.
 """
 
 import itertools

@@ -88,7 +88,7 @@ def normalise(text: str, rules: Normalisation, original: str = "") -> Shown:
 
 def _cuts(text: str, rules: Normalisation, original: str) -> Iterator[tuple[str, str]]:
     """What the text would be after each cut that the rules allow."""
-    if rules.markdown and (fenced := FENCE.fullmatch(text)):
+    if rules.markdown and (fenced := FENCE.fullmatch(text)) and fenced["fence"] not in original:
         yield MARKDOWN, fenced["text"]
     if length := _opening(text, rules, original):
         yield PREAMBLE, text[length:]
@@ -143,7 +143,7 @@ _TEXT = rf"(?:{_NAMED}|it|this|that)"
 _COLON = r"\s*:(?=[\s*\"“„«'‘]|$)"  # not that of 10:30
 _VERB = r"(?:de-?bias|rephras|rewrit|re-writ|reword|paraphras|revis|neutrali[sz])(?:e|es|ed|ing|ten)?"
 _REST = r"(?:[ \w,'’()/\"“”-]{0,160})"
-_AND = r"\s*(?:,|and|or|,\s*and)?\s*(?:more\s+)?"
+_AND = r"(?:\s*,\s*(?:and\s+)?|\s+(?:(?:and|or)\s+)?)(?:more\s+)?"  # white space in one way only: no backtracking
 # "debiased version", "rephrased, neutral text", "neutral rewrite"; "neutral text" could be any text.
 _RESULT = (
     rf"(?:{_CHANGED}(?:{_AND}{_CHANGED}){{0,3}}\s+{_VERSION}"
@@ -180,7 +180,9 @@ _TALK = (
     r"thank\s+you\s+for\s+(?:sharing|providing|the|your)\s+(?:the\s+|this\s+)?(?:text|message|input|request))"
 )
 _GIVEN = rf"considering\s+the\s+(?:given\s+)?{_TEXT}(?:\s+you\s+provided)?,\s*"
-_LEAD = rf"(?:(?:{_YES}\b|{_TALK}\b[^.!:\n]{{0,120}})\s*[,.!–—-]*\s*){{1,3}}"
+_MARK = r"(?:\s*[,.!–—-]+)?\s*"
+_SAID = rf"{_TALK}\b[^.!:\n]{{0,120}}[.!]+\s*"
+_LEAD = rf"(?:(?:{_YES}\b{_MARK}){{1,2}}(?:{_SAID})?|{_SAID})"
 _HERE = r"here\s+(?:you\s+go|you\s+are|it\s+is)"
 
 # The same in other languages, the commonest form only: yes, here is a ... version ... :
@@ -191,19 +193,19 @@ _OTHERS = (
     r"(?:umformulierter|überarbeiteter|neutraler)\s+text\s*:|(?:umformulierte|überarbeitete|neutrale)\s+(?:version|fassung)\s*:",
     r"(?:(?:natuurlijk|zeker|graag)\b[,.!]*\s*)*hier\s+is\s+(?:een|de)\s+(?:\w+\s+){0,3}(?:versie|tekst)\b[^:\n]{0,120}:",
     # French, Spanish, Portuguese, Italian
-    r"(?:(?:bien\s+sûr|certainement|d['’]accord|volontiers)\s*[,.!]*\s*)*voici\s+(?:une?|la|le)\s+(?:\w+\s+){0,2}"
+    r"(?:(?:bien\s+sûr|certainement|d['’]accord|volontiers)(?:\s*[,.!]+)?\s*)*voici\s+(?:une?|la|le)\s+(?:\w+\s+){0,2}"
     r"(?:version|texte|reformulation|réécriture)\b[^:\n]{0,120}:",
-    r"(?:(?:claro(?:\s+que\s+sí)?|por\s+supuesto|seguro)\s*[,.!]*\s*)*[¡]?aquí\s+(?:tienes?|está|le\s+presento|te\s+dejo)\s+"
+    r"(?:(?:claro(?:\s+que\s+sí)?|por\s+supuesto|seguro)(?:\s*[,.!]+)?\s*)*[¡]?aquí\s+(?:tienes?|está|le\s+presento|te\s+dejo)\s+"
     r"(?:una?|la|el)\s+(?:\w+\s+){0,2}(?:versión|texto|reformulación)\b[^:\n]{0,120}:",
-    r"(?:(?:claro|com\s+certeza|certamente)\s*[,.!]*\s*)*aqui\s+está\s+(?:uma?|a|o)\s+(?:\w+\s+){0,2}(?:versão|texto|"
+    r"(?:(?:claro|com\s+certeza|certamente)(?:\s*[,.!]+)?\s*)*aqui\s+está\s+(?:uma?|a|o)\s+(?:\w+\s+){0,2}(?:versão|texto|"
     r"reformulação)\b[^:\n]{0,120}:",
-    r"(?:(?:certo|certamente|sicuramente)\s*[,.!]*\s*)*ecco\s+(?:una?|la|il)\s+(?:\w+\s+){0,2}(?:versione|testo|"
+    r"(?:(?:certo|certamente|sicuramente)(?:\s*[,.!]+)?\s*)*ecco\s+(?:una?|la|il)\s+(?:\w+\s+){0,2}(?:versione|testo|"
     r"riformulazione)\b[^:\n]{0,120}:",
     # Russian, Arabic, Chinese, Japanese
-    r"(?:(?:конечно|хорошо)\s*[,.!]*\s*)*вот\s+(?:\w+\s+){0,3}(?:версия|текст|вариант)\b[^:\n]{0,120}:",
-    r"(?:(?:بالتأكيد|بالطبع)\s*[،,.!]*\s*)*(?:إليك|فيما\s+يلي|هذه)\s+(?:ال)?(?:نسخة|نص|صياغة)\b[^:\n]{0,120}:",
-    r"(?:(?:当然(?:可以)?|好的)\s*[，,。!！]*\s*)*(?:以下|下面)是[^:：\n。]{0,40}(?:版本|文本|改写|重写)[^:：\n。]{0,20}[:：]",
-    r"(?:(?:もちろん(?:です)?|はい)\s*[、,。!！]*\s*)*(?:以下|こちら)[がは][^:：\n。]{0,40}(?:文章|テキスト|バージョン|書き換え|言い換え)"
+    r"(?:(?:конечно|хорошо)(?:\s*[,.!]+)?\s*)*вот\s+(?:\w+\s+){0,3}(?:версия|текст|вариант)\b[^:\n]{0,120}:",
+    r"(?:(?:بالتأكيد|بالطبع)(?:\s*[،,.!]+)?\s*)*(?:إليك|فيما\s+يلي|هذه)\s+(?:ال)?(?:نسخة|نص|صياغة)\b[^:\n]{0,120}:",
+    r"(?:(?:当然(?:可以)?|好的)(?:\s*[，,。!！]+)?\s*)*(?:以下|下面)是[^:：\n。]{0,40}(?:版本|文本|改写|重写)[^:：\n。]{0,20}[:：]",
+    r"(?:(?:もちろん(?:です)?|はい)(?:\s*[、,。!！]+)?\s*)*(?:以下|こちら)[がは][^:：\n。]{0,40}(?:文章|テキスト|バージョン|書き換え|言い換え)"
     r"[^:：\n。]{0,20}[:：]",
 )
 OPENING = re.compile(
@@ -219,10 +221,15 @@ ABOUT = re.compile(
 )
 
 
+GAP = re.compile(r"\s{5}")
+
+
 def _opening(text: str, rules: Normalisation, original: str) -> int:
     """How many characters an announcement at the beginning has; 0 without one."""
     length = 0
     head = text[: 2 * MOST]
+    if gap := GAP.search(head):  # no announcement goes on behind so much white space
+        head = head[: gap.start() + 2]
     if rules.preambles:
         skipped = about.end() if (about := ABOUT.match(head)) else 0
         found = OPENING.match(head, skipped)

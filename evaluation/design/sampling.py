@@ -37,7 +37,7 @@ def sample(strata: Sequence[Hashable], n: int, rng: random.Random, allocation: A
             settled by largest remainders, equal ones by lot. What a stratum is too small to give is shared among the
             others in the same way.
 
-    Source: Cochran, *Sampling Techniques* (1977), sections 5.5 and 5.6; largest remainders: Hamilton's method.
+    Source: Cochran, *Sampling Techniques* (1977), chapter 5; largest remainders: Hamilton's method.
 
     Raises:
         ValueError: `n` is negative, or the allocation has no such name.

@@ -112,7 +112,8 @@ class Study(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(10_000)],
-        help_text="Drawn by the seed from the texts that all systems have outputs for. Empty: all of them.",
+        help_text="Drawn by the seed from the texts that all systems have outputs for. Empty: all of them but "
+        "those that practice and attention checks need.",
     )
     strata = models.CharField(
         max_length=20, choices=Strata.choices, default=Strata.NONE, blank=True, help_text="Draw by kind of text."
@@ -131,11 +132,16 @@ class Study(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(1_000)],
-        help_text="How many reviewers see each output. Empty: all of them.",
+        help_text="How many reviewers rate each output. Empty: all of them.",
     )
     preference_question = models.CharField(max_length=200, default="Overall, which is the better safe rewrite?")
     normalisation = models.JSONField(
         default=list, blank=True, help_text="What is taken off an output before it is shown, besides white space."
+    )
+    openings = models.TextField(
+        "further beginnings to take off",
+        blank=True,
+        help_text="One a line, word for word but for case, for what only one of the systems writes before its text.",
     )
     # Controls
     practice = models.PositiveSmallIntegerField(
@@ -332,6 +338,8 @@ class Criterion(models.Model):
             raise ValidationError(
                 {"anchors": f"Give {self.MIN_LEVELS} to {self.MAX_LEVELS} levels; there are {self.levels}."}
             )
+        if len({anchor.strip().casefold() for anchor in self.anchors}) < self.levels:
+            raise ValidationError({"anchors": "Two levels read the same."})
         needs_margin = self.hypothesis == Hypothesis.NONINFERIORITY
         if needs_margin and (self.margin is None or not 0 < self.margin < self.levels - 1):
             raise ValidationError(
@@ -571,6 +579,7 @@ class PowerAnalysis(Job):
     study = models.ForeignKey(Study, models.CASCADE, related_name="power_analyses")
     parameters = models.JSONField(default=dict)
     results = models.JSONField(default=dict, blank=True)
+    figure = models.TextField(blank=True, help_text="SVG.")
 
     objects = Job.ScopedManager()
 
@@ -582,7 +591,7 @@ class PowerAnalysis(Job):
         return f"Power of {self.study}"
 
     def get_absolute_url(self) -> str:
-        return reverse("evaluation:study", args=[self.study_id])
+        return reverse("evaluation:power", args=[self.study_id])
 
 
 class Report(Job):

@@ -1,23 +1,26 @@
 """The lead's pages of a study: set up, invite, start, watch, close; and its report."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
+from django.forms.utils import ErrorDict, ErrorList
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import access, exports, projects
+from annotation.forms import show_errors
 from annotation.jobs import JobStatus
-from annotation.models import Role
+from annotation.models import Membership, Project, Role
 from annotation.pagination import page_by_id
-from evaluation import preferences, starting, studies
-from evaluation.forms import PersonForm, StudyForm
-from evaluation.models import Report, ReviewTask, Study, StudyMembership
+from evaluation import protocol, starting, studies
+from evaluation.forms import CriterionFormSet, PersonForm, StudyForm, criterion_values
+from evaluation.models import Report, ReviewTask, Study, StudyMembership, TaskKind
 from evaluation.views.jobs import job_partial
 
 READERS = (Role.LEAD, Role.TRAINER)
@@ -27,7 +30,8 @@ READERS = (Role.LEAD, Role.TRAINER)
 def index(request: HttpRequest, pk: int) -> HttpResponse:
     """The project's studies, newest first."""
     project = access.project_for(request.user, pk, *READERS)
-    tasks = ReviewTask.objects.filter(study=OuterRef("pk")).order_by().values("study")
+    shown = ReviewTask.objects.filter(study=OuterRef("pk")).exclude(kind=TaskKind.SAME)
+    tasks = shown.order_by().values("study")
     rows = Study.objects.filter(project=project).annotate(
         tasks_total=Coalesce(Subquery(tasks.annotate(n=Count("pk")).values("n")), 0),
         tasks_done=Coalesce(Subquery(tasks.annotate(n=Count("pk", filter=Q(done_at__isnull=False))).values("n")), 0),
@@ -42,34 +46,53 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def create(request: HttpRequest, pk: int) -> HttpResponse:
-    """Set up a study."""
+    """Plan a study."""
     project = access.project_for(request.user, pk, Role.LEAD)
-    form = StudyForm(request.POST or None, project=project, user=request.user)
-    if form.is_valid():
-        try:
-            study = studies.create(project, request.user, **form.cleaned_data)
-            return redirect(study)
-        except ValidationError as error:
-            form.add_error(None, error)
-    status = 422 if form.is_bound else 200
-    return render(request, "evaluation/study_form.html", {"project": project, "form": form}, status=status)
+    return _plan(request, project, None, lambda values: studies.create(project, request.user, **values))
 
 
 @require_http_methods(["GET", "POST"])
 def change(request: HttpRequest, pk: int) -> HttpResponse:
-    """Change a study that has not started."""
+    """Change the plan of a study that has not started."""
     study = _study(request, pk, Role.LEAD)
     if not study.is_draft:
         messages.warning(request, "The study has started; it can no longer change.")
         return redirect(study)
-    form = StudyForm(request.POST or None, instance=study, project=study.project, user=request.user)
-    if form.is_valid():
+    return _plan(request, study.project, study, lambda values: studies.change(_study(request, pk, Role.LEAD), **values))
+
+
+def _plan(
+    request: HttpRequest, project: Project, study: Study | None, save: Callable[[dict[str, Any]], Study]
+) -> HttpResponse:
+    """The form of a study's plan. Adding a criterion only shows one more row: nothing is checked or stored yet."""
+    data = request.POST.copy() if request.method == "POST" else None
+    more = data is not None and "more" in data
+    if data is not None and more:
+        data["criteria-TOTAL_FORMS"] = str(min(_number(data.get("criteria-TOTAL_FORMS")) + 1, studies.MAX_CRITERIA + 1))
+    # The form works on a copy, so that the page's frame shows the study as it is stored.
+    copy = Study.objects.get(pk=study.pk) if study else None
+    form = StudyForm(data, instance=copy, project=project, user=request.user)
+    formset = CriterionFormSet(data, initial=criterion_values(study), prefix="criteria")
+    if more:
+        for one in (form, *formset.forms):
+            one._errors = ErrorDict()
+        formset._errors, formset._non_form_errors = [], ErrorList()
+    elif form.is_bound and form.is_valid() & formset.is_valid():
         try:
-            return redirect(studies.change(study, **form.cleaned_data))
+            return redirect(save(form.values() | {"criteria": formset.values()}))
         except ValidationError as error:
-            form.add_error(None, error)
-    context = {"project": study.project, "study": study, "form": form}
-    return render(request, "evaluation/study_form.html", context, status=422 if form.is_bound else 200)
+            show_errors(form, error)
+    context = {"project": project, "study": study, "form": form, "formset": formset, "example": EXAMPLE}
+    context["full"] = len(formset.forms) > studies.MAX_CRITERIA
+    return render(request, "evaluation/study_form.html", context, status=422 if data is not None and not more else 200)
+
+
+# An output in every form that can be taken off, for the page that offers it.
+EXAMPLE = "Sure! Here is a rewritten version:\n\n“They **work** hard.”\n\nLet me know if you want any changes."
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 4 else 0
 
 
 @require_GET
@@ -80,10 +103,17 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _detail(
-    request: HttpRequest, study: Study, form: PersonForm | None = None, problems: list[str] | None = None
+    request: HttpRequest,
+    study: Study,
+    form: PersonForm | None = None,
+    problems: list[str] | None = None,
+    **typed: Any,
 ) -> HttpResponse:
+    """The page; with what somebody typed, where a rule refused it: `reason` of closing, or `revoking` one reviewer."""
     blind = studies.is_blind(request.user, study)
     manages = _may_manage(request.user, study.project_id)
+    rows = studies.progress(study) if manages else []
+    others = _other_roles(study) if manages else {}
     context: dict[str, Any] = {
         "project": study.project,
         "study": study,
@@ -91,21 +121,39 @@ def _detail(
         "may_manage": manages,
         "reviews": studies.is_reviewer(request.user, study),
         "criteria": study.criteria.all(),
-        "rows": [{"progress": row, "link": _invitation_link(request, row.user)} for row in studies.progress(study)]
-        if manages
-        else [],
+        "rows": [
+            {
+                "progress": row,
+                "link": _invitation_link(request, row.user),
+                "roles": others.get(row.user.pk, []),
+            }
+            for row in rows
+        ],
         "systems": [] if blind else study.systems.order_by("name"),
+        "tuned": set() if blind else set(study.tuned.values_list("pk", flat=True)),
         "form": form or PersonForm(),
         "problems": problems or [],
-    }
-    context["total"] = sum(row["progress"].total for row in context["rows"])
-    context["done"] = sum(row["progress"].done for row in context["rows"])
+        "total": sum(row.total for row in rows),
+        "done": sum(row.done for row in rows),
+        "unfinished": [row for row in rows if row.done < row.total],
+        "power": protocol.newest_power(study),
+    } | typed
     if study.is_draft and manages:
         context["ready"] = starting.readiness(study)
+        context["strata"] = starting.strata_of(study)
     if study.is_closed:
         context["report"] = study.reports.first()
     status = 422 if form or problems else 200
     return render(request, "evaluation/study.html", context, status=status)
+
+
+def _other_roles(study: Study) -> dict[int, list[str]]:
+    """What its reviewers are in the project besides: they may know the systems."""
+    held = Membership.objects.filter(project_id=study.project_id, user__in=study.reviewers.values("user_id"))
+    found: dict[int, list[str]] = {}
+    for person, role in held.order_by("role").values_list("user_id", "role"):
+        found.setdefault(person, []).append(Role(role).label.lower())
+    return found
 
 
 def _invitation_link(request: HttpRequest, person) -> str | None:
@@ -147,19 +195,40 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+def revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take a reviewer off a running study, with a reason."""
+    membership = StudyMembership.objects.filter(pk=pk).select_related("study").first()
+    if membership is None:
+        raise Http404
+    study = _study(request, membership.study_id, Role.LEAD)
+    reason = request.POST.get("reason", "")
+    return _act(
+        request,
+        study,
+        lambda: studies.revoke(study, membership, request.user, reason),
+        f"{membership.user} was taken off the study.",
+        revoking=pk,
+        revoke_reason=reason,
+    )
+
+
+@require_POST
 def close(request: HttpRequest, pk: int) -> HttpResponse:
     """Take no more ratings and compute the report."""
     study = _study(request, pk, Role.LEAD)
-    return _act(request, study, lambda: studies.close(study, request.user), "The study is closed.")
+    reason = request.POST.get("reason", "")
+    return _act(
+        request, study, lambda: studies.close(study, request.user, reason), "The study is closed.", close_reason=reason
+    )
 
 
-def _act(request: HttpRequest, study: Study, action, done: str) -> HttpResponse:
-    """Do it and go back to the study; where a rule refuses, show the study with the reasons."""
+def _act(request: HttpRequest, study: Study, action, done: str, **typed: Any) -> HttpResponse:
+    """Do it and go back to the study; where a rule refuses, show the study with the reasons and what was typed."""
     try:
         action()
     except ValidationError as error:
         study.refresh_from_db()
-        return _detail(request, study, problems=error.messages)
+        return _detail(request, study, problems=error.messages, **typed)
     messages.success(request, done)
     return redirect(study)
 
@@ -253,18 +322,6 @@ def report_again(request: HttpRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
     return redirect("evaluation:report", study.pk)
-
-
-@require_POST
-def use_as_preferences(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the reviewers preferred, as data for training."""
-    study = _study(request, pk, Role.TRAINER)
-    try:
-        messages.success(request, str(preferences.from_study(study, request.user)))
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-        return redirect("evaluation:report", study.pk)
-    return redirect("training:preferences", study.project_id)
 
 
 @require_GET

@@ -55,6 +55,25 @@ def start(study):
     return starting.start(study, study.created_by)
 
 
+def plan_of(criteria=None, **values):
+    """The fields that the form of a study sends, with its plain defaults for what is not named.
+
+    `criteria` are those of a rewrite when None; each is a dictionary of the row's fields.
+    """
+    rows = models.default_criteria() if criteria is None else criteria
+    fields = {"criteria-TOTAL_FORMS": len(rows), "criteria-INITIAL_FORMS": min(3, len(rows))}
+    for number, row in enumerate(rows):
+        row = {"ORDER": number + 1, "hypothesis": "none", "margin": ""} | row
+        row["anchors"] = "\n".join(row["anchors"])
+        fields |= {f"criteria-{number}-{name}": value for name, value in row.items()}
+    plain = {
+        **{"name": "Spring study", "seed": 1, "part": "test", "allocation": "proportional", "layout": "side_by_side"},
+        **{"preference_question": "Which is better?", "on_failure": "keep", "min_passed": 75, "min_seconds": 0},
+        **{"practice": 0, "checks": 0, "repeats": 0, "guesses": 0},
+    }
+    return fields | plain | values
+
+
 def system_of(slot):
     """The system behind a slot that stands for one output."""
     return slot.outputs.get().system

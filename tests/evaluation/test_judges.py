@@ -6,17 +6,19 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 
 from annotation import endpoints, jobs
 from annotation.jobs import JobStatus
+from annotation.models import Role
 from annotation.suggesters import Answer
 from config.processes import wait_until
-from evaluation import judge_prompts, judging, reviewing, studies
-from evaluation.models import Judge, JudgeAnswer, Layout, Slot
+from evaluation import judge_prompts, judging, reports, reviewing, studies
+from evaluation.models import Judge, JudgeAnswer, Layout, Report, Slot
 from tests.annotation import chat_server
 from tests.annotation.chat_server import answer, error, first, late
-from tests.evaluation.factories import make_study, rate_everything, start
-from tests.factories import EndpointFactory
+from tests.evaluation.factories import OutputFactory, SystemFactory, make_study, rate_everything, start
+from tests.factories import EndpointFactory, MembershipFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -427,6 +429,8 @@ def test_judges_never_count_among_reviewers_and_nothing_is_read_before_closing(s
     assert [row.total for row in studies.progress(study)] == [2, 2]
     before = studies.hash_of_answers(study)
     with pytest.raises(ValidationError, match="once the study is closed"):
+        judging.results(study)
+    with pytest.raises(ValidationError, match="once the study is closed"):
         judging.unusable(judge)
     rate_everything(study)
     assert studies.hash_of_answers(study) != before
@@ -434,6 +438,249 @@ def test_judges_never_count_among_reviewers_and_nothing_is_read_before_closing(s
     perform(judge_of(study, server, seed=2))
     assert studies.hash_of_answers(study) == sealed
     assert reviewing.counts_of(study.reviewers.first().user, study) == {"total": 2, "done": 2}
+
+
+# What judges found, beside people
+
+
+def level_of(text):
+    """A level that a text has for everybody: from its last digit."""
+    return int(re.findall(r"\d", text)[-1]) % 5 + 1
+
+
+def agreeing_study(server, layout=Layout.SIDE_BY_SIDE, items=6, systems=2, reviewers=2, rates=level_of, **values):
+    """People rate by `level_of` and prefer the higher; so does the judge, unless told otherwise."""
+    study = study_of(items=items, systems=systems, reviewers=reviewers, layout=layout, **values)
+    keys = [criterion.key for criterion in study.criteria.all()]
+    for task in study.tasks.select_related("reviewer", "study").prefetch_related("slots"):
+        slots = sorted(task.slots.all(), key=lambda slot: level_of(slot.text))
+        tie = level_of(slots[-1].text) == level_of(slots[-2].text) if len(slots) > 1 else True
+        content = {"preferred": "tie" if tie else str(slots[-1].pk), "worst": "" if tie else str(slots[0].pk)}
+        if study.asks_criteria:
+            content["ratings"] = {str(slot.pk): dict.fromkeys(keys, level_of(slot.text)) for slot in slots}
+        reviewing.submit(task.reviewer, task.token, content)
+    return study
+
+
+def best(texts):
+    levels = [level_of(text) for text in texts]
+    return None if levels.count(max(levels)) > 1 else levels.index(max(levels))
+
+
+def test_a_judge_that_rates_as_people_do_agrees_with_them_fully(server):
+    Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server)
+    judge = perform(judge_of(study, server))
+    studies.close(study, study.created_by)
+    study.refresh_from_db()
+    (found,) = judging.results(study)["judges"]
+    assert (found["model"], found["answered_as"], found["usable"], found["finished"]) == ("tiny", ["tiny-1"], 12, True)
+    assert (found["money"], found["tokens"], found["prompt"]) == ("0.0024", 1_800, judge.prompt_template)
+    assert (found["failed"]["estimate"], found["failed"]["n"], found["failures"]) == (0, 12, [])
+    for row in found["criteria"]:
+        assert row["kappa"]["estimate"] == row["alpha"]["estimate"] == pytest.approx(1)
+        assert row["rank_correlation"]["estimate"] == pytest.approx(1)
+        assert (row["difference"]["estimate"], row["difference"]["n_ratings"]) == (0, 12)
+        assert (row["kappa"]["n_items"], row["kappa"]["n_reviewers"]) == (6, 2)
+        for means in row["means"]:
+            assert means["judge"]["mean"] == pytest.approx(means["people"]["mean"])
+            assert (means["judge"]["n"], means["people"]["n"]) == (6, 12)
+    choices = found["choices"]
+    assert (choices["with_people"]["estimate"], choices["with_people"]["n_ratings"]) == (1, 12)
+    assert choices["among_people"]["estimate"] == 1
+    assert found["position"]["consistent"]["estimate"] == 1
+    assert found["position"]["first_place"]["estimate"] == pytest.approx(0.5)
+    json.dumps(found)
+
+
+def test_a_judge_that_takes_the_first_output_and_likes_none_is_found_out(server):
+    Model(server, rates=lambda text: 1, prefers=lambda texts: 0)
+    study = agreeing_study(server, items=8)
+    perform(judge_of(study, server))
+    study = studies.close(study, study.created_by)
+    (found,) = judging.results(study)["judges"]
+    position = found["position"]
+    assert (position["first_place"]["estimate"], position["consistent"]["estimate"]) == (1, 0)
+    assert (position["towards_first"], position["towards_second"], position["pages"]) == (8, 0, 8)
+    assert "leans to the output it reads first" in position["verdict"]
+    row = found["criteria"][0]
+    assert row["difference"]["estimate"] < -1
+    assert row["rank_correlation"]["estimate"] is None and "the judge" in row["rank_correlation"]["reason"]
+
+
+def test_a_judge_that_likes_length_is_found_out(server):
+    study = make_study(items=6, systems=2, reviewers=1, layout=Layout.PAIRWISE)
+    for number, output in enumerate(study.systems.first().outputs.order_by("pk")):
+        output.text = f"A long way of saying nothing at all, {number}."
+        output.save()
+    study = start(study)
+    Model(server, prefers=lambda texts: max(range(len(texts)), key=lambda place: len(texts[place])))
+    for task in study.tasks.select_related("reviewer", "study"):
+        short = min(task.slots.all(), key=lambda slot: len(slot.text))
+        reviewing.submit(task.reviewer, task.token, {"preferred": str(short.pk)})
+    perform(judge_of(study, server))
+    study = studies.close(study, study.created_by)
+    (found,) = judging.results(study)["judges"]
+    assert (found["length"]["judge"]["estimate"], found["length"]["people"]["estimate"]) == (1, 0)
+    assert found["choices"]["with_people"]["estimate"] == 0
+    assert "One reviewer" in found["choices"]["with_people"]["reason"] or found["choices"]["with_people"]["reason"]
+    assert found["criteria"] == []
+    by_name = {row["name"]: (row["judge"]["count"], row["people"]["count"]) for row in found["choices"]["systems"]}
+    assert sorted(by_name.values()) == [(0, 6), (6, 0)]
+
+
+@pytest.mark.parametrize("layout", [Layout.RATE, Layout.BEST_WORST])
+def test_results_of_other_layouts_say_what_there_is_not(server, layout):
+    Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server, layout=layout, items=4, systems=3, reviewers=3)
+    perform(judge_of(study, server))
+    study = studies.close(study, study.created_by)
+    (found,) = judging.results(study)["judges"]
+    if layout == Layout.RATE:
+        assert found["criteria"][0]["kappa"]["estimate"] == pytest.approx(1)
+        assert all(found[name]["reason"] for name in ("choices", "position", "length"))
+    else:
+        assert found["criteria"] == [] and found["choices"]["with_people"]["estimate"] == 1
+        assert found["position"]["consistent"]["estimate"] == 1
+
+
+def test_results_leave_out_people_whom_the_rules_leave_out_and_need_no_answer_at_all(server):
+    Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server, min_seconds=30)
+    assert judging.results(studies.close(study, study.created_by)) == {
+        "reason": "No judge was run over this study.", "judges": []
+    }  # fmt: skip
+    server.default = answer("no")
+    perform(judge_of(study, server))
+    (found,) = judging.results(study.__class__.objects.get(pk=study.pk))["judges"]
+    assert (found["failed"]["estimate"], found["usable"]) == (1, 0)
+    assert found["criteria"][0]["kappa"]["estimate"] is None and found["criteria"][0]["kappa"]["reason"]
+    assert found["choices"]["with_people"]["reason"] and found["position"]["reason"]
+    assert found["criteria"][0]["means"][0]["people"]["n"] == 0, "everybody was too fast"
+
+
+def test_a_judge_that_is_one_of_the_systems_is_named(server):
+    Model(server)
+    study = make_study(items=1, systems=2, reviewers=1)
+    system = SystemFactory(project=study.project, kind="endpoint", base_model="tiny")
+    OutputFactory(system=system, item=study.project.items.get())
+    study = start(studies.change(study, systems=[*study.systems.all(), system]))
+    judge = judge_of(study, server)
+    perform(judge)
+    (found,) = judging.results(studies.close(study, study.created_by))["judges"]
+    assert found["also_systems"] == [system.name]
+
+
+# Pages and API
+
+
+def test_a_lead_runs_a_judge_in_the_pages_and_reads_what_it_found_after_closing(server, client):
+    model = Model(server, rates=level_of, prefers=best)
+    study = agreeing_study(server, items=4)
+    client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
+    url = reverse("evaluation:judges", args=[study.pk])
+    assert "There is no endpoint" in client.get(url).content.decode()
+    endpoint = EndpointFactory(base_url=server.url, concurrency=1)
+    shown = client.get(url).content.decode()
+    assert "<strong>8 questions</strong> about 4 different pages" in shown and "You are a careful reviewer" in shown
+    assert url in client.get(study.get_absolute_url()).content.decode()
+    data = {"endpoint": endpoint.pk, "rate_per_minute": 60_000, "max_tokens": 500, "seed": 1, "by_schema": "on"}
+    guess = client.post(reverse("evaluation:judge-estimate", args=[study.pk]), data).content.decode()
+    assert "<strong>4 questions</strong>" in guess and "USD" in guess
+    refused = client.post(url, data | {"prompt_template": "Mine: {text}"})
+    assert refused.status_code == 422
+    said = refused.content.decode()
+    assert "This endpoint costs money" in said and "{outputs} exactly once" in said and "Mine: {text}" in said
+    made = client.post(url, data | {"budget": "0.5", "swap": "on"})
+    judge = Judge.objects.get()
+    assert made.url == judge.get_absolute_url()
+    assert (judge.swap, judge.max_tokens, judge.prompt_version) == (True, 500, 1)
+    server.replies = {study.project.items.first().text: answer("I would rather say B is best.")}
+    perform(judge)
+    page = client.get(judge.get_absolute_url()).content.decode()
+    assert "6 of 8 answers are usable" in page and "Not in the form that was asked for" in page
+    assert "No results yet" in page
+    unusable = reverse("evaluation:judge-unusable", args=[judge.pk])
+    assert client.get(unusable).status_code == 404
+    assert "rather say" not in page and "rather say" not in client.get(url).content.decode()
+    study = studies.close(study, study.created_by)
+    assert "Not in the report yet" in client.get(judge.get_absolute_url()).content.decode()
+    jobs.execute(Report.objects, Report.objects.get().pk, reports.run)
+    page = client.get(judge.get_absolute_url()).content.decode()
+    assert "beside people" in page and "Weighted kappa" in page and "Chose the same in both orders" in page
+    assert "I would rather say B is best." in client.get(unusable).content.decode()
+    assert model.prompt
+
+
+def test_a_judge_that_ends_after_the_study_was_closed_has_the_report_computed_again(server):
+    Model(server)
+    study = study_of(items=1)
+    rate_everything(study)
+    study = studies.close(study, study.created_by)
+    judge = perform(judge_of(study, server))
+    assert Report.objects.count() == 2
+    jobs.execute(Report.objects, Report.objects.first().pk, reports.run)
+    assert [row["id"] for row in Report.objects.first().results["judges"]["judges"]] == [judge.pk]
+
+
+def test_a_judge_is_stopped_and_goes_on_in_the_pages_with_a_new_budget(server, client):
+    Model(server)
+    study = study_of(items=2)
+    judge = judge_of(study, server, budget=None, budget_tokens=1)
+    client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
+    assert "Stop" in client.get(judge.get_absolute_url()).content.decode()
+    client.post(reverse("evaluation:judge-cancel", args=[judge.pk]))
+    judge.refresh_from_db()
+    assert judge.status == JobStatus.CANCELLED
+    url = reverse("evaluation:judge-go-on", args=[judge.pk])
+    refused = client.post(url, {"rate_per_minute": 0, "budget_tokens": 5})
+    assert refused.status_code == 422 and "greater than or equal to 1" in refused.content.decode()
+    assert client.post(url, {"rate_per_minute": 9_000, "budget_tokens": 100_000}).status_code == 302
+    judge = perform(judge)
+    assert (judge.status, judge.rate_per_minute, judge.budget_tokens) == (JobStatus.FINISHED, 9_000, 100_000)
+    assert client.get(reverse("evaluation:judge-progress", args=[judge.pk])).status_code == 200
+
+
+def test_a_trainer_runs_a_judge_by_the_api_and_reads_its_answers_after_closing(server, client):
+    Model(server)
+    study = study_of(items=2)
+    client.force_login(MembershipFactory(project=study.project, role=Role.TRAINER).user)
+    endpoint = EndpointFactory(base_url=server.url, concurrency=1)
+    data = {"study": study.pk, "endpoint": endpoint.pk, "rate_per_minute": 60_000}
+    send = {"content_type": "application/json"}
+    guess = client.post("/api/judges/estimate/", data, **send).json()
+    assert (guess["pages"], guess["questions"]) == (2, 4) and guess["tokens"] < guess["most_tokens"]
+    assert list(client.post("/api/judges/", data, **send).json()) == ["budget"]
+    assert list(client.post("/api/judges/", data | {"endpoint": 0}, **send).json()) == ["endpoint"]
+    made = client.post("/api/judges/", data | {"budget": "1"}, **send)
+    assert made.status_code == 201, made.json()
+    url = f"/api/judges/{made.json()['id']}/"
+    judge = perform(Judge.objects.get())
+    shown = client.get(url).json()
+    assert (shown["status"], shown["done"], shown["spent"]["tokens"]) == ("finished", 4, 600)
+    assert client.get(f"{url}failures/").json() == []
+    assert client.get(f"{url}answers/").status_code == 400, "not before the study is closed"
+    assert client.post(f"{url}go-on/", {}, **send).status_code == 400
+    assert client.post(f"{url}cancel/").status_code == 200
+    assert [row["id"] for row in client.get("/api/judges/", {"study": study.pk}).json()["results"]] == [judge.pk]
+    studies.close(study, study.created_by)
+    rows = client.get(f"{url}answers/").json()["results"]
+    assert len(rows) == 4 and rows[0]["content"]["preferred"] == rows[0]["shown"][0]
+
+
+def test_a_reviewer_who_may_watch_a_judge_learns_nothing_of_systems_or_answers(server, client):
+    Model(server)
+    study = study_of(items=2, reviewers=1)
+    judge = perform(judge_of(study, server))
+    person = study.reviewers.get().user
+    MembershipFactory(project=study.project, user=person, role=Role.LEAD)
+    client.force_login(person)
+    pages = [judge.get_absolute_url(), reverse("evaluation:judges", args=[study.pk]), study.get_absolute_url()]
+    pages += ["/api/judges/", f"/api/judges/{judge.pk}/", f"/api/judges/{judge.pk}/failures/"]
+    shown = "".join(client.get(page).content.decode() for page in pages)
+    for system in study.systems.all():
+        assert system.name not in shown
+    assert "So it is." not in shown and not any(str(slot.pk) in shown for slot in Slot.objects.all())
 
 
 @pytest.mark.slow

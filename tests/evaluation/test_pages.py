@@ -13,6 +13,7 @@ from tests.evaluation.factories import (
     SystemFactory,
     answers,
     make_study,
+    plan_of,
     rate_everything,
     running_study,
     start,
@@ -170,7 +171,7 @@ def test_a_lead_sets_up_starts_and_closes_a_study(client, people, django_capture
             OutputFactory(system=system, item=item)
     client.force_login(people["lead"])
     values = {"name": "Spring", "systems": [s.pk for s in systems], "reference": systems[1].pk, "seed": 3}
-    response = post(client, "study-new", project.pk, **values)
+    response = post(client, "study-new", project.pk, **plan_of(**values))
     study = Study.objects.get()
     assert response.url == study.get_absolute_url()
     page = client.get(response.url).content.decode()
@@ -198,11 +199,9 @@ def test_what_was_typed_is_still_there_when_a_study_is_refused(client, people):
         client,
         "study-new",
         people["project"].pk,
-        name="Spring study",
-        systems=[systems[0].pk],
-        reference=systems[0].pk,
-        instructions="Read twice.",
-        seed=3,
+        **plan_of(
+            name="Spring study", systems=[systems[0].pk], reference=systems[0].pk, instructions="Read twice.", seed=3
+        ),
     )
     assert response.status_code == 422
     page = response.content.decode()
@@ -219,9 +218,7 @@ def test_systems_of_another_project_cannot_be_chosen(client, people):
         client,
         "study-new",
         people["project"].pk,
-        name="x",
-        systems=[s.pk for s in foreign],
-        reference=foreign[0].pk,
+        **plan_of(name="x", systems=[s.pk for s in foreign], reference=foreign[0].pk),
     )
     assert response.status_code == 422 and not Study.objects.exists()
 

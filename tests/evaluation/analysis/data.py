@@ -111,3 +111,19 @@ MACHINES = np.array(
         ],
     ]
 )
+
+# Randall (1989), bitterness of wine in levels 1 to 5, as `wine` in R's package ordinal: nine judges (rows) rate eight
+# bottles: cold without contact twice, cold with contact twice, warm without twice, warm with twice.
+WINE = np.array(
+    [
+        [2, 3, 3, 4, 4, 4, 5, 5],
+        [1, 2, 1, 3, 2, 3, 5, 4],
+        [2, 3, 3, 2, 5, 5, 4, 4],
+        [3, 2, 3, 2, 3, 2, 5, 3],
+        [2, 3, 4, 3, 3, 3, 3, 3],
+        [3, 2, 3, 2, 2, 4, 5, 4],
+        [1, 1, 2, 2, 2, 3, 2, 3],
+        [2, 2, 2, 3, 3, 3, 3, 4],
+        [1, 2, 3, 2, 3, 2, 4, 4],
+    ]
+)

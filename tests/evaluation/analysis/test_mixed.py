@@ -219,6 +219,7 @@ def test_a_fit_that_did_not_converge_gives_no_figures(monkeypatch):
     assert found.differences[0].difference.estimate is None
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say():
     random = np.random.default_rng(8)
     held = []

@@ -50,6 +50,14 @@ def test_without_an_interval_there_is_no_verdict():
     assert "+0 on every text" in found.why
 
 
+def test_a_verdict_over_one_reviewer_says_that_it_is():
+    random = np.random.default_rng(2)
+    table = np.stack([random.integers(1, 5, 40), random.integers(2, 6, 40)], axis=1)[:, :, None]
+    found = noninferiority(means.difference(from_table(table, levels=5), 1, 0, rng=random), 0.5)
+    assert found.verdict == Verdict.NON_INFERIOR
+    assert "One reviewer only" in found.why
+
+
 @pytest.mark.parametrize("margin", [0, -0.5, float("nan")])
 def test_a_margin_is_above_zero(margin):
     with pytest.raises(ValueError, match="above 0"):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.analysis import clustering, means, power, ranks
-from evaluation.analysis.clustering import Clusters
+from evaluation.analysis import means, mixed, power, ranks
 from evaluation.analysis.power import Plan
 from evaluation.analysis.ratings import Ratings
 
@@ -42,15 +41,14 @@ def test_drawn_ratings_have_the_planned_distribution_and_difference():
 
 
 def test_power_is_that_of_the_closed_form_where_there_is_one():
-    """Two levels, one rating an output, no effects: by-text differences are independent with known variance, and the
-    signed-rank test of -1, 0, 1 with Pratt's zeros is the sign test's normal approximation."""
+    """Two levels, one rating an output, no effects: differences are independent with known variance."""
     plan = Plan(
         items=200, reviewers=200, ratings_per_output=1, probabilities=(0.5, 0.5), difference=0.15, sd_item=0,
         sd_reviewer=0, sd_item_system=0, sd_reviewer_system=0,
     )  # fmt: skip
     better, worse = 0.65 * 0.5, 0.35 * 0.5
     error = np.sqrt((better + worse - 0.15**2) / 200)
-    expected = stats.norm.sf(1.96 * np.sqrt((better + worse) / 200) / error - 0.15 / error)
+    expected = stats.norm.sf(1.96 - 0.15 / error)
     found = power.simulate(plan, rng=rng(), simulations=4000)
     assert found.superiority.estimate == pytest.approx(expected, abs=0.04)
     assert found.superiority.low < found.superiority.estimate < found.superiority.high
@@ -61,24 +59,8 @@ def test_power_is_that_of_the_closed_form_where_there_is_one():
 
 def test_without_a_difference_few_studies_find_one():
     found = power.simulate(Plan(difference=0.0), rng=rng(), simulations=2000)
-    assert found.superiority.estimate < 0.035  # one side of 5 %, and the interval has to agree
-
-
-@pytest.mark.parametrize(("reviewers", "each"), [(6, 6), (6, 3), (5, 1), (1, 1)])
-def test_the_fast_interval_is_the_one_of_single_studies(reviewers, each):
-    plan = Plan(items=25, reviewers=reviewers, ratings_per_output=each)
-    who = power.who_rates(plan.items, reviewers, each)
-    values = power.draw(plan, (0.0, 0.5), who, rng(), 4).astype(float)
-    differences = values[:, :, 1] - values[:, :, 0]
-    mean, low, high = power.difference_intervals(differences, who, reviewers)
-    for study in range(4):
-        rows = differences[study].ravel()
-        clusters = Clusters.of(np.repeat(np.arange(25), each), who.ravel())
-        error, df = clustering.spread((rows - rows.mean()) / rows.size, clusters).of([1.0])
-        reach = clustering.quantile(df) * error
-        assert (mean[study], low[study], high[study]) == pytest.approx(
-            (rows.mean(), rows.mean() - reach, rows.mean() + reach)
-        )
+    assert found.superiority.estimate < 0.035  # one side of 5 %
+    assert found.confirmed.estimate <= found.superiority.estimate
 
 
 def test_the_fast_test_is_scipys_of_single_studies():
@@ -192,19 +174,33 @@ def test_what_a_pilot_cannot_tell_is_said():
     assert "no ratings" in nothing.notes[0]
 
 
-def test_simulated_studies_are_judged_as_the_report_judges_real_ones():
-    """The fast interval is means.difference's up to that one's bootstrap noise, the p-value is ranks.wilcoxon's."""
-    plan = Plan(items=60, reviewers=6, ratings_per_output=3)
-    who = power.who_rates(60, 6, 3)
+@pytest.mark.parametrize(("reviewers", "each"), [(6, 6), (6, 3), (5, 1), (1, 1)])
+def test_simulated_studies_are_judged_as_the_report_judges_real_ones(reviewers, each):
+    """All at once as means.difference one by one, up to its draws, where reviewers do not always weigh the same."""
+    plan = Plan(items=60, reviewers=reviewers, ratings_per_output=each)
+    who = power.who_rates(60, reviewers, each)
     values = power.draw(plan, (0.0, 0.4), who, rng(), 3)
     differences = (values[:, :, 1] - values[:, :, 0]).astype(float)
-    _, low, high = power.difference_intervals(differences, who, 6)
+    fast = power.judged(differences, who)
     p = power.signed_rank(differences.mean(axis=2))
     for study in range(3):
-        ratings = as_ratings(values[study], who, reviewers=6, levels=5)
-        found = means.difference(ratings, 1, 0, rng=rng())
-        width = high[study] - low[study]
-        assert (found.difference.low, found.difference.high) == pytest.approx(
-            (low[study], high[study]), abs=0.08 * width
-        )
+        ratings = as_ratings(values[study], who, reviewers=reviewers, levels=5)
+        found = means.difference(ratings, 1, 0, rng=rng(), draws=6_000)
+        assert found.difference.estimate == pytest.approx(fast.mean[study])
+        assert found.se == pytest.approx(fast.se[study], rel=0.1)
+        assert found.p == pytest.approx(fast.p[study], abs=0.03)
+        assert found.difference.high - found.difference.low == pytest.approx(2 * fast.reach[study], rel=0.12)
         assert ranks.wilcoxon(ratings, 1, 0).p == pytest.approx(p[study], rel=1e-6)
+
+
+def test_the_mixed_model_finds_about_what_the_fast_test_finds():
+    plan = Plan(items=60, reviewers=6, ratings_per_output=6)
+    who = power.who_rates(60, 6, 6)
+    values = power.draw(plan, (0.0, 0.4, -0.2), who, rng(), 12)
+    fast = power.judged((values[:, :, 1] - values[:, :, 0]).astype(float), who)
+    fitted = [
+        mixed.fit(as_ratings(one, who, reviewers=6, levels=5), 0).differences[0] for one in values
+    ]  # fmt: skip
+    assert [one.difference.estimate for one in fitted] == pytest.approx(list(fast.mean), abs=1e-4)
+    assert np.mean([one.se for one in fitted]) == pytest.approx(fast.se.mean(), rel=0.1)
+    assert sum(one.p <= 0.05 for one in fitted) == pytest.approx((fast.p <= 0.05).sum(), abs=2)

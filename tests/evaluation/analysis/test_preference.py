@@ -121,7 +121,19 @@ def test_ties_are_fitted_as_davidsons_likelihood_says():
     result = preference.bradley_terry(counted(puddings, 4), reference=0)
     assert [one.difference.estimate for one in result.contrasts] == pytest.approx(list(strengths), abs=1e-4)
     assert result.tie == pytest.approx(nu / (2 + nu), abs=1e-4)
-    # Balanced comparisons are ordered as two points for a win and one for a tie order them (ibid., section 4).
+
+
+def test_balanced_comparisons_are_ordered_as_points_order_them():
+    """Two points for a win, one for a tie: the same order as the strengths (Davidson 1970, abstract)."""
+    balanced = {(0, 1): (10, 6, 14), (0, 2): (16, 4, 10), (1, 2): (9, 12, 9), (0, 3): (5, 5, 20), (1, 3): (8, 8, 14)}
+    balanced[2, 3] = (7, 10, 13)
+    points = np.zeros(4)
+    for (one, other), (wins, ties, losses) in balanced.items():
+        points[one] += 2 * wins + ties
+        points[other] += 2 * losses + ties
+    assert np.unique(points).size == 4
+    strengths = [one.estimate for one in preference.bradley_terry(counted(balanced, 4)).strengths]
+    assert np.argsort(strengths).tolist() == np.argsort(points).tolist()
 
 
 def test_two_systems_give_the_odds_of_their_wins():

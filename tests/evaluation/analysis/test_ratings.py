@@ -1,6 +1,11 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from evaluation import analysis
 from evaluation.analysis.ratings import Ratings, from_table
 
 NaN = float("nan")
@@ -42,3 +47,13 @@ def test_what_are_no_ratings_is_refused(change, words):
     good = {"item": [0, 1], "system": [0, 0], "reviewer": [0, 0], "value": [1, 2]}
     with pytest.raises(ValueError, match=words):
         Ratings(**good | change, levels=5, n_items=2, n_systems=1, n_reviewers=1)
+
+
+def test_the_analysis_knows_nothing_of_django_or_torch():
+    package = Path(analysis.__file__).parent
+    names = [f"evaluation.analysis.{path.stem}" for path in package.glob("*.py") if path.stem != "__init__"]
+    code = f"import sys, {', '.join(names)}; print([name for name in ('django', 'torch') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=package.parent.parent
+    )
+    assert done.stdout.strip() == "[]"

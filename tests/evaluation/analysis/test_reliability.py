@@ -92,6 +92,7 @@ def test_the_mean_of_k_follows_spearman_and_brown():
     assert found.mean.estimate == pytest.approx(2 * single / (1 + single))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [6, 2])
 def test_intraclass_intervals_hold_the_truth_with_ratings_missing(given):
     random = np.random.default_rng(4)

@@ -1,9 +1,13 @@
 """Every output is rated as often as planned, nobody sees one twice, and everything that can be even is."""
 
+import os
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +27,8 @@ from evaluation.design.assignment import (
     size,
 )
 from evaluation.design.balance import balance
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def plan_of(items, systems, reviewers, per_page, ratings):
@@ -86,7 +92,7 @@ def test_the_design_holds_its_numbers_and_is_even(sizes, apart, seed):
     ],
 )
 def test_known_balanced_incomplete_blocks_are_found(sizes, times):
-    """Cochran and Cox (1957), table 11.3: designs in which each pair of treatments stands equally often together."""
+    """Cochran and Cox (1957), chapter 11: designs in which each pair of treatments stands equally often together."""
     plan = plan_of(*sizes)
     items, t, _, k, r = sizes
     found = balance(assign(plan, random.Random(5)), plan.systems, plan.reviewers)
@@ -112,6 +118,49 @@ def test_the_same_seed_gives_the_same_design_and_another_seed_another():
     first = assign(plan, random.Random("study/1"))
     assert first == assign(plan, random.Random("study/1"))
     assert first != assign(plan, random.Random("study/2"))
+
+
+PROGRAM = """
+import random, sys
+from evaluation.design import assignment, balance, forms, sampling
+plan = assignment.Plan(items=20, systems=5, reviewers=6, per_page=2, ratings_per_output=2)
+rng = random.Random("study/1")
+orders = assignment.order(assignment.assign(plan, rng), rng)
+print(assignment.place(orders, checks=2, repeats=2, practice=1, gap=3, rng=rng))
+print(sampling.sample(["a", "b", "", "a", "c", "b"] * 5, 7, rng))
+assert not [name for name in sys.modules if name.partition(".")[0] == "django"]
+"""
+
+
+def test_another_process_draws_the_same_and_needs_no_django():
+    drawn = {
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(drawn) == 1
+    assert len(drawn.pop()) > 1_000
+
+
+@pytest.mark.parametrize("sizes", [(6, 3, 3, 3, 3), (6, 4, 4, 2, 2), (4, 3, 3, 1, 3)])
+def test_nothing_can_be_told_from_where_an_output_stands(sizes):
+    """Over many seeds, each system is as likely as any other at each place of a reviewer's first page."""
+    plan, studies = plan_of(*sizes), 600
+    places = Counter()
+    for seed in range(studies):
+        rng = random.Random(seed)
+        first = order(assign(plan, rng), rng)[seed % plan.reviewers][0]
+        places.update(enumerate(first.systems))
+    expected = studies / plan.systems
+    for number in range(plan.per_page):
+        squares = sum((places[number, s] - expected) ** 2 / expected for s in range(plan.systems))
+        assert squares < 20  # chi-squared with 2 or 3 degrees of freedom: less than one in 5,000 by chance
 
 
 def test_reviewers_do_not_always_work_in_the_same_company():

@@ -284,6 +284,11 @@ def test_recurring_openings_and_changes_are_counted():
         "Let me know if you " * 5_000 + "\nLet me know if you " * 2_000,
         "\n".join(["let me know if you " + "help " * 50] * 500),
         "I will rephrase the text " * 4_000,
+        "claro    " * 2_000,
+        "neutral \n \n " * 2_000,
+        "sure\n \n" * 2_000 + "here",
+        "happy to help " * 2_000,
+        "here is a neutral" + " " * 20_000 + "x",
     ],
 )
 def test_no_text_takes_long(text):

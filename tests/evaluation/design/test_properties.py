@@ -172,3 +172,11 @@ def test_normalising_only_takes_away_and_never_everything(text, asked, original)
 def test_normalising_again_changes_nothing(text, asked, original):
     once = normalise(text, asked, original).text
     assert normalise(once, asked, original).text == once
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts, rules)
+def test_the_original_itself_is_shown_as_it_is(text, asked):
+    """It may be one of the hidden systems."""
+    shown = normalise(text, asked, original=text)
+    assert {kind for kind, _ in shown.removed} <= {SPACE}
