@@ -186,8 +186,13 @@ def targets(project, lead, systems, made, person):
     )
     attempt = Try.objects.create(project=project, created_by=person, text="They are lazy.")
     tried = TryOutput.objects.create(
-        attempted=attempt, system=systems[0], text=f"{MARK} tried", tokens=TOKENS, created_by=person, status=JobStatus.FINISHED,
-    )  # fmt: skip
+        attempted=attempt,
+        system=systems[0],
+        text=f"{MARK} tried",
+        tokens=TOKENS,
+        created_by=person,
+        status=JobStatus.FINISHED,
+    )
     export = Export.objects.create(
         kind="outputs", file_format="csv", file=ContentFile(f"{NAMES[0]},{MARK}".encode(), name="outputs.csv"), **job
     )
@@ -229,20 +234,21 @@ def traces(*, training=True):
 
 # The crawl
 
+UNBLINDING = {"logout", "evaluation:study-close", "POST study-close"}  # closing is the unblinding itself, and recorded
 
-def addresses(setting, method="get"):
-    """(key, address, body) of every route, with the rows that lead to the systems, else with any."""
+
+def addresses(setting, method="get", most=2):
+    """(key, address, body) of every route, with `most` of the rows that lead to the systems, else with any."""
     for key, name, verb, parameters in routes():
-        if key == "logout" or verb != method:
+        if verb != method or key in UNBLINDING:
             continue
         rule: Rule = rule_for(key, method)
         body = rule.body(setting) if rule.body and method != "get" else {}
         rows = setting["targets"].get(rule.target, []) if rule.target and parameters else []
-        for place, row in enumerate(rows or [None]):
+        rating = key in ("evaluation:rate", "evaluation:back") or rule.target == "task"
+        for row in (rows if rating else rows[:most]) or [None]:
             known = setting | ({rule.target: row} if row is not None else {})
             yield key, address(rule, name, parameters, known), body
-            if method != "get" and place == 0:
-                break
 
 
 def lists(setting):
@@ -270,8 +276,10 @@ def lists(setting):
 
 
 def admin_addresses():
-    """The admin site's list of every model, and a page of the newest row."""
+    """The admin site's list of every model above annotation, and a page of the newest row."""
     for model in admin.site._registry:
+        if model._meta.app_label not in ("evaluation", "training"):
+            continue
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         yield reverse(f"admin:{name}_changelist")
         row = model._default_manager.order_by("-pk").first()
@@ -289,15 +297,15 @@ def get(client, url, **extra):
     return response
 
 
-def crawl(client, setting, wanted, *, staff=False):
+def crawl(client, setting, wanted, *, most=2, partials=False, staff=False):
     """Every address, with what came back from it."""
     opened = 0
-    pages = [(url, {}) for _, url, _ in addresses(setting)]
-    pages += [(url, {"HTTP_HX_REQUEST": "true"}) for key, url, _ in addresses(setting) if key.startswith("evaluation:")]
-    pages += [(url, {}) for url in lists(setting)]
-    pages += [(url, {}) for url in admin_addresses()] if staff else [("/admin/", {})]
-    for url, extra in dict.fromkeys((url, tuple(extra.items())) for url, extra in pages):
-        response = get(client, url, **dict(extra))
+    known = [(key, url) for key, url, _ in addresses(setting, most=most)]
+    pages = [(url, False) for _, url in known] + [(url, False) for url in lists(setting)]
+    pages += [(url, True) for key, url in known if partials and key.startswith("evaluation:")]
+    pages += [(url, False) for url in (admin_addresses() if staff else ["/admin/"])]
+    for url, partial in dict.fromkeys(pages):
+        response = get(client, url, **({"HTTP_HX_REQUEST": "true"} if partial else {}))
         opened += response.status_code == 200
         text = sent(response).replace(url, "")
         own = "/rate/" in url or "/review-tasks/" in url or "/guess" in url
@@ -329,7 +337,10 @@ def test_no_page_or_route_tells_a_reviewer_about_the_systems(setting):
     found = set()
     for person in ("plain", "gone", "guest", "mighty", "root"):
         wanted = traces(training=person in ("plain", "gone", "guest"))
-        pages = crawl(client_of(setting, person), setting, wanted, staff=person == "root")
+        roles = person in ("mighty", "root")
+        pages = crawl(
+            client_of(setting, person), setting, wanted, most=2 if roles else 1, partials=roles, staff=person == "root"
+        )
         found |= {(person, *leak) for leak in pages}
     assert not found, "\n".join(map(str, sorted(found)))
 
@@ -353,7 +364,7 @@ def test_no_refusal_tells_a_reviewer_about_the_systems(setting):
     for person in ("plain", "guest", "mighty"):
         client, wanted = client_of(setting, person), traces(training=person != "mighty")
         for method in ("post", "put", "patch", "delete"):
-            for key, url, body in addresses(setting, method):
+            for key, url, body in addresses(setting, method, most=1):
                 as_json = key in API and "file" not in body
                 extra = {"content_type": "application/json"} if as_json else {}
                 cookies = client.cookies.copy()
