@@ -1,16 +1,20 @@
-"""Drafts of annotations: one an assignment, with a version, so that two tabs or devices never overwrite each other.
+"""Drafts with a version, so that two tabs or devices never overwrite each other.
 
-While the text is held, the draft is unfinished work. Once it is finished, it is a change that has not been saved yet,
-and names the revision that it is based on.
+The first half is about any row that keeps a draft, and is for applications above this one too. The second is about
+annotations: one draft an assignment. While the text is held, the draft is unfinished work. Once it is finished, it is a
+change that has not been saved yet, and names the revision that it is based on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from annotation.models import Annotation, Assignment, AssignmentState
+from annotation.models import Annotation, Assignment, AssignmentState, Drafted
+
+FIELDS = [field.name for field in Drafted._meta.fields]  # that a save of a draft writes
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,47 @@ class Base:
     writer: str = ""
     sequence: int = 0
 
-    def allows(self, assignment: Assignment) -> bool:
+    def allows(self, row: Drafted) -> bool:
         """Whether nobody else has saved since."""
-        if self.version is None or self.version == assignment.draft_version:
+        if self.version is None or self.version == row.draft_version:
             return True
-        own = bool(self.writer) and self.writer == assignment.draft_writer
-        return own and self.sequence > assignment.draft_sequence
+        own = bool(self.writer) and self.writer == row.draft_writer
+        return own and self.sequence > row.draft_sequence
 
 
 LAST_WRITE_WINS = Base()
 
 
+def number(value: Any) -> int | None:
+    """A whole number that fits a database column, else None."""
+    return int(value) if str(value).isdecimal() and len(str(value)) < 19 else None
+
+
+def base_of(sent: Mapping[str, Any]) -> Base:
+    """Which draft a page had before it, from the fields `version`, `writer` and `sequence` that it sends."""
+    return Base(
+        version=number(sent.get("version")),
+        writer=str(sent.get("writer", ""))[:40].replace("\x00", ""),
+        sequence=min(number(sent.get("sequence")) or 0, 2**31 - 1),
+    )
+
+
 class Conflict(ValidationError):
     """Something newer is there. `facts` holds it, so that a page can show both and let the person choose."""
 
-    def __init__(self, assignment: Assignment, message: str) -> None:
+    def __init__(self, facts: dict[str, Any], message: str) -> None:
         super().__init__(message, code="conflict")
-        self.facts = facts(assignment)
+        self.facts = facts
+
+
+def write(row: Drafted, draft: dict[str, Any] | None, base: Base) -> None:
+    """Put a draft on a row that the caller has locked and saves (its FIELDS)."""
+    row.draft, row.draft_saved_at = draft, timezone.now()
+    row.draft_version += 1
+    row.draft_writer, row.draft_sequence = base.writer, base.sequence
+
+
+# Drafts of annotations
 
 
 def facts(assignment: Assignment) -> dict[str, Any]:
@@ -92,7 +120,7 @@ def check(assignment: Assignment, content: dict[str, Any], base: Base) -> None:
         Conflict: it is.
     """
     if assignment.draft and not base.allows(assignment) and not same(assignment.draft, content):
-        raise Conflict(assignment, "There is a newer draft of this text, from another tab or device.")
+        raise Conflict(facts(assignment), "There is a newer draft of this text, from another tab or device.")
 
 
 def keep(assignment: Assignment, draft: dict[str, Any], base: Base) -> None:
@@ -104,18 +132,14 @@ def keep(assignment: Assignment, draft: dict[str, Any], base: Base) -> None:
     annotation = annotation_of(assignment)
     if annotation:
         if same(annotation.content(), draft):
-            _write(assignment, None, base)
+            write(assignment, None, base)
             return
         if draft.get("revision") != annotation.revision:
-            raise Conflict(assignment, "This text has been submitted meanwhile, in another tab or on another device.")
+            raise Conflict(
+                facts(assignment), "This text has been submitted meanwhile, in another tab or on another device."
+            )
     else:
         draft.pop("revision", None)
     if not base.allows(assignment) and not same(assignment.draft, draft):
-        raise Conflict(assignment, "There is a newer draft of this text, from another tab or device.")
-    _write(assignment, draft, base)
-
-
-def _write(assignment: Assignment, draft: dict[str, Any] | None, base: Base) -> None:
-    assignment.draft, assignment.draft_saved_at = draft, timezone.now()
-    assignment.draft_version += 1
-    assignment.draft_writer, assignment.draft_sequence = base.writer, base.sequence
+        raise Conflict(facts(assignment), "There is a newer draft of this text, from another tab or device.")
+    write(assignment, draft, base)

@@ -257,9 +257,7 @@ def save_draft(user, pk: int, content: dict[str, Any], base: drafts.Base = draft
         drafts.keep(assignment, draft, base)
         if assignment.state == AssignmentState.HELD:
             assignment.lease_until = _lease(project)
-        assignment.save(
-            update_fields=["draft", "draft_saved_at", "draft_version", "draft_writer", "draft_sequence", "lease_until"]
-        )
+        assignment.save(update_fields=[*drafts.FIELDS, "lease_until"])
         return assignment
 
 
@@ -295,7 +293,7 @@ def _submit(user, pk: int, content: dict[str, Any], base: drafts.Base) -> Annota
         revisions = [annotation.content(), *annotation.revisions.values_list("content", flat=True)]
         if any(drafts.same(revision, cleaned) for revision in revisions):
             return annotation
-        raise drafts.Conflict(assignment, "You have submitted this text already, with other words.")
+        raise drafts.Conflict(drafts.facts(assignment), "You have submitted this text already, with other words.")
     drafts.check(assignment, cleaned, base)
     if assignment.state != AssignmentState.HELD:
         _check_late(user, item)
@@ -377,7 +375,7 @@ def revise(
         raise ValidationError(reason)
     if revision != annotation.revision:
         raise drafts.Conflict(
-            assignment,
+            drafts.facts(assignment),
             f"You changed this annotation elsewhere meanwhile (revision {annotation.revision}, here {revision}). "
             "Open it again to see that revision.",
         )

@@ -6,15 +6,18 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Prefetch
 from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 
-from annotation import access
+from annotation import access, drafts
 from annotation.access import ScopedAPI
+from annotation.jobs import JobStatus
 from annotation.models import Item, Role
 from evaluation import (
     judges_api,
@@ -23,6 +26,7 @@ from evaluation import (
     preferences,
     protocol,
     protocol_text,
+    review_drafts,
     reviewing,
     starting,
     studies,
@@ -33,6 +37,7 @@ from evaluation.guests_api import GuestLinkViewSet
 from evaluation.lineage_api import LineageSerializer
 from evaluation.models import (
     CONTROLS,
+    CannotJudge,
     Criterion,
     FailedOutput,
     Generation,
@@ -48,10 +53,12 @@ from evaluation.models import (
     StudyMembership,
     System,
     SystemKind,
+    TaskKind,
     Try,
     TryOutput,
 )
 from evaluation.planning_api import PowerAnalysisViewSet
+from evaluation.reports import files as report_files
 from evaluation.views.systems import with_counts
 from training.dataset_api import MadeSerializer
 from training.models import Dataset
@@ -637,6 +644,11 @@ def _options(data: Any) -> preferences.Options:
     return preferences.Options(**serializer.validated_data)
 
 
+class ReportFileSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    url = serializers.URLField()
+
+
 class StudyViewSet(
     ScopedAPI,
     mixins.ListModelMixin,
@@ -823,15 +835,45 @@ class StudyViewSet(
 
 
 class ReportViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
-    """Reports of closed studies. There are none before a study is closed."""
+    """Reports of closed studies. There are none before a study is closed. `files` names what can be downloaded:
+    figures, tables, methods, datasheet, raw ratings with their codebook, and the report as a whole.
+    """
 
-    queryset = Report.objects.all()
+    queryset = Report.objects.defer("figures").select_related("study")
     serializer_class = ReportSerializer
     filterset_fields = ["project", "study", "status"]
     roles = {"*": READERS}
 
+    @extend_schema(responses=ReportFileSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def files(self, request, pk=None):
+        """The files of a finished report, with their addresses."""
+        report = self.get_object()
+        if report.status != JobStatus.FINISHED:
+            return Response([])
+        rows = [
+            {"name": name, "url": reverse("api:report-file", args=[report.pk, name], request=request)}
+            for name in report_files.names(report)
+        ]
+        return Response(ReportFileSerializer(rows, many=True).data)
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}, filters=False)
+    @action(detail=True, url_path=r"files/(?P<name>[a-z-]+\.[a-z]+)")
+    def file(self, request, pk=None, name=""):
+        """A file of a finished report."""
+        return report_files.response(self.get_object(), name)
+
 
 # Reviewing
+
+
+class ReviewCriterionSerializer(serializers.ModelSerializer):
+    """A question as a reviewer is asked it."""
+
+    class Meta:
+        model = Criterion
+        fields = ["key", "question", "anchors"]
+        read_only_fields = fields
 
 
 class SlotSerializer(serializers.ModelSerializer):
@@ -861,14 +903,39 @@ class AnswersSerializer(serializers.Serializer):
     active_seconds = serializers.IntegerField(min_value=0, default=0)
 
 
-class ReviewTaskSerializer(serializers.ModelSerializer):
-    """One text with its outputs. Nothing here tells which system wrote which output."""
+class SentAnswersSerializer(AnswersSerializer):
+    """Without `version` the last write wins; with it, what is newer is answered with 409 and what is there."""
 
+    version = serializers.IntegerField(
+        min_value=0, max_value=2**31 - 1, required=False, help_text="The draft's version that this is based on."
+    )
+    revision = serializers.IntegerField(
+        min_value=0, max_value=2**31 - 1, required=False, help_text="Of a finished page: the one this is based on."
+    )
+
+
+class CannotJudgeSerializer(serializers.Serializer):
+    value = serializers.CharField()
+    label = serializers.CharField()
+
+
+class ReviewTaskSerializer(serializers.ModelSerializer):
+    """One text with its outputs. Nothing here tells which system wrote which output, or what a page is for beyond
+    practice.
+    """
+
+    practice = serializers.SerializerMethodField(help_text="Practice does not count.")
+    layout = serializers.CharField(source="study.layout", read_only=True)
     text = serializers.CharField(source="item.text", read_only=True)
     language = serializers.CharField(source="item.language", read_only=True)
     slots = SlotSerializer(many=True, read_only=True)
-    criteria = CriterionSerializer(source="study.criteria", many=True, read_only=True)
+    criteria = serializers.SerializerMethodField()
+    preference_question = serializers.SerializerMethodField(help_text="Empty where no preference is asked.")
+    worst_question = serializers.SerializerMethodField(help_text="Empty where no worst output is asked.")
+    cannot_judge = serializers.SerializerMethodField(help_text="The reasons that may stand in place of an answer.")
     content = serializers.SerializerMethodField()
+    version = serializers.IntegerField(source="draft_version", read_only=True)
+    revision = serializers.SerializerMethodField()
 
     class Meta:
         model = ReviewTask
@@ -876,18 +943,82 @@ class ReviewTaskSerializer(serializers.ModelSerializer):
             "token",
             "study",
             "position",
+            "practice",
+            "layout",
             "text",
             "language",
             "slots",
             "criteria",
+            "preference_question",
+            "worst_question",
+            "cannot_judge",
             "content",
+            "version",
+            "revision",
             "done_at",
         ]
         read_only_fields = fields
 
+    @extend_schema_field(bool)
+    def get_practice(self, task) -> bool:
+        return task.kind == TaskKind.PRACTICE
+
+    @extend_schema_field(ReviewCriterionSerializer(many=True))
+    def get_criteria(self, task):
+        criteria = task.study.criteria.all() if task.study.asks_criteria else []
+        return ReviewCriterionSerializer(criteria, many=True).data
+
+    def _asked(self, task) -> bool:
+        return reviewing.asks_preference(task, list(task.slots.all()))
+
+    @extend_schema_field(str)
+    def get_preference_question(self, task) -> str:
+        return reviewing.best_question(task.study) if self._asked(task) else ""
+
+    @extend_schema_field(str)
+    def get_worst_question(self, task) -> str:
+        return reviewing.WORST_QUESTION if task.study.asks_worst and self._asked(task) else ""
+
+    @extend_schema_field(CannotJudgeSerializer(many=True))
+    def get_cannot_judge(self, task) -> list[dict[str, str]]:
+        return [{"value": value, "label": label} for value, label in CannotJudge.choices]
+
     @extend_schema_field(AnswersSerializer)
     def get_content(self, task) -> dict[str, Any]:
-        return reviewing.content_of(task)
+        content = review_drafts.content_of(task)
+        return {name: content.get(name) for name in review_drafts.CONTENT} | {
+            "active_seconds": content.get("active_seconds", task.active_seconds)
+        }
+
+    @extend_schema_field(OpenApiTypes.INT)
+    def get_revision(self, task) -> int | None:
+        return review_drafts.revision_of(task)
+
+
+class GuessPageSerializer(serializers.ModelSerializer):
+    """A page that one is asked to guess about."""
+
+    text = serializers.CharField(source="item.text", read_only=True)
+    language = serializers.CharField(source="item.language", read_only=True)
+    slots = SlotSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = ReviewTask
+        fields = ["token", "study", "text", "language", "slots"]
+        read_only_fields = fields
+
+
+class GuessesSerializer(serializers.Serializer):
+    guesses = serializers.DictField(
+        child=serializers.CharField(),
+        help_text="Slot id -> tuned (a tuned model), other (something else) or unknown (cannot tell).",
+    )
+
+
+class GuessingSerializer(serializers.Serializer):
+    """Begins the guess, or goes on with it."""
+
+    study = serializers.IntegerField()
 
 
 class ReviewTaskRowSerializer(serializers.ModelSerializer):
@@ -920,7 +1051,9 @@ class ReviewTaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     def get_queryset(self):
         if getattr(self, "swagger_fake_view", False):
             return ReviewTask.objects.none()
-        tasks = ReviewTask.objects.of(self.request.user)
+        # What somebody sends who was taken off a study is kept, and they are told that it cannot count.
+        sending = self.action in ("draft", "submit")
+        tasks = ReviewTask.objects.once_of(self.request.user) if sending else ReviewTask.objects.of(self.request.user)
         if self.action == "list":
             return tasks
         return tasks.select_related("study", "item").prefetch_related("slots", "study__criteria")
@@ -928,10 +1061,19 @@ class ReviewTaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     def get_serializer_class(self):
         return ReviewTaskRowSerializer if self.action == "list" else ReviewTaskSerializer
 
-    def _answers(self) -> dict[str, Any]:
-        serializer = AnswersSerializer(data=self.request.data)
+    def _answers(self) -> tuple[dict[str, Any], drafts.Base]:
+        serializer = SentAnswersSerializer(data=self.request.data)
         serializer.is_valid(raise_exception=True)
-        return serializer.validated_data
+        sent = serializer.validated_data
+        return sent, drafts.Base(version=sent.get("version"))
+
+    def _study(self, named: type[serializers.Serializer]) -> Study:
+        serializer = named(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        study = Study.objects.reviewed_by(self.request.user).filter(pk=serializer.validated_data["study"]).first()
+        if study is None:
+            raise Http404
+        return study
 
     def _shown(self, task: ReviewTask) -> Response:
         return Response(ReviewTaskSerializer(self.get_queryset().get(pk=task.pk)).data)
@@ -942,23 +1084,41 @@ class ReviewTaskViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     )
     @action(detail=False, methods=["post"])
     def next(self, request):
-        serializer = NextTaskSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        study = Study.objects.reviewed_by(request.user).filter(pk=serializer.validated_data["study"]).first()
-        if study is None:
-            raise Http404
+        study = self._study(NextTaskSerializer)
         task = reviewing.next_task(request.user, study)
         return Response(status=204) if task is None else self._shown(task)
 
-    @extend_schema(request=AnswersSerializer, responses=ReviewTaskSerializer)
+    @extend_schema(request=SentAnswersSerializer, responses=ReviewTaskSerializer)
     @action(detail=True, methods=["put"])
     def draft(self, request, token=None):
-        return self._shown(reviewing.save_draft(request.user, self.get_object().token, self._answers()))
+        """Keep what was chosen and typed so far. 400 with the reason where it is kept and can no longer count."""
+        return self._shown(reviewing.save_draft(request.user, self.get_object().token, *self._answers()))
 
-    @extend_schema(request=AnswersSerializer, responses=ReviewTaskSerializer)
+    @extend_schema(request=SentAnswersSerializer, responses=ReviewTaskSerializer)
     @action(detail=True, methods=["post"])
     def submit(self, request, token=None):
-        return self._shown(reviewing.submit(request.user, self.get_object().token, self._answers()))
+        """Finish a page, or change a finished one."""
+        return self._shown(reviewing.submit(request.user, self.get_object().token, *self._answers()))
+
+    @extend_schema(request=GuessingSerializer, responses=GuessPageSerializer(many=True), filters=False)
+    @action(detail=False, methods=["post"], pagination_class=None, filter_backends=[])
+    def guessing(self, request):
+        """The pages that are left to guess about. The first call makes one's ratings final."""
+        study = self._study(GuessingSerializer)
+        reviewing.begin_guessing(request.user, study)
+        return Response(GuessPageSerializer(reviewing.tasks_to_guess(request.user, study), many=True).data)
+
+    @extend_schema(request=GuessesSerializer, responses={204: None})
+    @action(detail=True, methods=["post"])
+    def guess(self, request, token=None):
+        """What one takes each output of a page for. It is final."""
+        task = self.get_object()
+        if not task.guess_wanted:
+            raise Http404
+        serializer = GuessesSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        reviewing.guess(request.user, task.token, serializer.validated_data["guesses"])
+        return Response(status=204)
 
 
 def register(router) -> None:

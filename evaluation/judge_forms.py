@@ -113,7 +113,7 @@ class PreferencesForm(forms.Form):
         required=False,
         choices=[("yes", "may be the preferred one"), ("no", "is never the preferred one")],
         coerce=lambda value: value != "no",
-        empty_value=True,
+        empty_value=True,  # type: ignore[arg-type]
         help_text="The untouched original is never the preferred one.",
     )
 

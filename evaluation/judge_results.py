@@ -139,7 +139,7 @@ def _people(
     for criterion, item, system, reviewer, value in rows.values_list(
         "criterion_id", "slot__task__item_id", "slot__outputs__system_id", "slot__task__reviewer_id", "value"
     ).iterator(chunk_size=CHUNK):
-        given[criterion][item_at[item], system_at[system], reviewers[reviewer]] = value
+        given[criterion][item_at[item], system_at[system], reviewers[reviewer]] = value  # type: ignore[assignment]  # not null, see above
     return {
         criterion.pk: _ratings(given[criterion.pk], criterion, len(item_at), len(system_at), max(1, len(reviewers)))
         for criterion in criteria

@@ -281,7 +281,7 @@ def failures(judge: Judge, most: int = 10) -> list[dict[str, Any]]:
     """
     rows = judge.answers.filter(status__in=UNUSABLE).order_by().values("status", "problem").annotate(count=Count("pk"))
     found = [dict(row) for row in rows.order_by(F("count").desc(), "problem")[:most]]
-    return [row | {"words": JudgeAnswerStatus(row["status"]).label} for row in found]
+    return [row | {"words": JudgeAnswerStatus(str(row["status"])).label} for row in found]
 
 
 def answers(judge: Judge):

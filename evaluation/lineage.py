@@ -12,7 +12,7 @@ from evaluation.models import Output, System, SystemKind
 from training import lineage
 from training.datasets import text_key
 from training.lineage import Product
-from training.models import Dataset, DatasetRow, PreferenceSource, PromptVersion, Recipe, Run, Split
+from training.models import Dataset, DatasetRow, Preference, PreferenceSource, PromptVersion, Recipe, Run, Split
 
 MOST = 50  # annotations of one text; an item has no more annotators than that
 ABSENT, UNKNOWN, EXAMPLE = "absent", "unknown", "example"
@@ -26,6 +26,19 @@ class Step:
     user: object
 
 
+@dataclass(frozen=True)
+class Became:
+    """A preference that a closed study made of the output: whether it was preferred, and to or by which output."""
+
+    preference: Preference
+    chosen: bool
+    other: int
+
+    @property
+    def study(self) -> int:
+        return self.preference.origin["study"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
     """Where an output came from. What does not apply, or is not known, is None or empty.
@@ -36,6 +49,7 @@ class Lineage:
     same_text: the row is not of this item but of another one with the same text.
     annotations: those that the pair was made from when the dataset was frozen.
     withdrawn: how many pairs of each split are not approved any more.
+    became: preferences that closed studies made of this output.
     """
 
     output: Output
@@ -49,6 +63,7 @@ class Lineage:
     same_text: bool = False
     annotations: Sequence[Annotation] = ()
     approved_by: object | None = None
+    became: Sequence[Became] = ()
 
     @property
     def trained(self) -> bool:
@@ -107,12 +122,14 @@ def outputs_shown_to(user) -> "QuerySet[Output]":
 
 
 def of(output: Output) -> Lineage:
-    """Follow an output of `outputs_shown_to` back. At most five queries, whatever the size of the dataset."""
+    """Follow an output of `outputs_shown_to` back. At most six queries, whatever the size of the dataset."""
     system = output.system
     run = system.run
     shown = shown_in(system.examples, output)
     if run is None or system.kind != SystemKind.RUN:
-        return Lineage(output=output, run=run, prompt=system.prompt, seen=EXAMPLE if shown else UNKNOWN)
+        return Lineage(
+            output=output, run=run, prompt=system.prompt, seen=EXAMPLE if shown else UNKNOWN, became=became(output)
+        )
     row, same_text = find(run.dataset, output)
     pair = pair_of(row) if row else None
     seen = row.split if row else ABSENT
@@ -131,7 +148,22 @@ def of(output: Output) -> Lineage:
         same_text=same_text,
         annotations=annotations_of(pair, run.dataset) if pair else (),
         approved_by=approved_by(pair, run.dataset) if pair else None,
+        became=became(output),
     )
+
+
+def became(output: Output) -> list[Became]:
+    """The newest preferences that closed studies made of the output."""
+    of_studies = Preference.objects.filter(item=output.item_id, source=PreferenceSource.STUDY)
+    rows = of_studies.filter(Q(origin__chosen=output.pk) | Q(origin__rejected=output.pk)).order_by("-pk")[:MOST]
+    return [
+        Became(
+            row,
+            row.origin["chosen"] == output.pk,
+            row.origin["rejected" if row.origin["chosen"] == output.pk else "chosen"],
+        )
+        for row in rows
+    ]
 
 
 def shown_in(examples: Iterable[Sequence[str]] | None, output: Output) -> bool:

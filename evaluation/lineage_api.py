@@ -80,6 +80,15 @@ class LineageStepSerializer(serializers.Serializer):
     what = serializers.CharField()
 
 
+class LineagePreferenceSerializer(serializers.Serializer):
+    id = serializers.IntegerField(source="preference.pk")
+    study = serializers.IntegerField()
+    chosen = serializers.BooleanField(help_text="Whether this output was the preferred one.")
+    other = serializers.IntegerField(help_text="The other output.")
+    votes = serializers.IntegerField(source="preference.votes")
+    voters = serializers.IntegerField(source="preference.voters")
+
+
 class LineageSerializer(serializers.Serializer):
     """Where an output came from. What does not apply, or is not known, is null or empty."""
 
@@ -103,3 +112,6 @@ class LineageSerializer(serializers.Serializer):
     pair_changed = serializers.BooleanField(help_text="The pair reads otherwise now than in the dataset.")
     annotations = LineageAnnotationSerializer(many=True, help_text="What the pair was made from, as it was frozen.")
     people = LineageStepSerializer(many=True)
+    preferences = LineagePreferenceSerializer(
+        source="became", many=True, help_text="What closed studies made of this output, for training."
+    )

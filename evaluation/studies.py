@@ -389,7 +389,16 @@ def reviewed_by(user) -> QuerySet[Study]:
 
 
 def home_section(user) -> list[Study]:
-    """For the home page: the studies this person reviews, with how many texts they have and have finished."""
+    """For the home page: the studies this person reviews, with how many texts they have and have finished (practice
+    left out), whether they have begun, and on how many pages a guess is left once all are rated.
+    """
     own = Q(tasks__reviewer_id=user.pk) & ~Q(tasks__kind=TaskKind.SAME)
-    mine, done = Count("tasks", filter=own), Count("tasks", filter=own & Q(tasks__done_at__isnull=False))
-    return list(reviewed_by(user).annotate(texts=mine, texts_done=done)[:50])
+    real, finished = own & ~Q(tasks__kind=TaskKind.PRACTICE), Q(tasks__done_at__isnull=False)
+    found = reviewed_by(user).annotate(
+        texts=Count("tasks", filter=real),
+        texts_done=Count("tasks", filter=real & finished),
+        pages_left=Count("tasks", filter=own & ~finished),
+        begun=Count("tasks", filter=own & finished),
+        to_guess=Count("tasks", filter=own & Q(tasks__guess_wanted=True, tasks__guessed_at=None)),
+    )
+    return list(found[:50])

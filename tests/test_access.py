@@ -250,7 +250,7 @@ PAGES: dict[str, Rule] = {
     "evaluation:report-again": page({LEAD}, "closed-study"),
     "evaluation:preferences": page({TRAINER}, "closed-study"),
     "evaluation:report-progress": page(READERS, "report"),
-    "evaluation:report-figure": page(READERS, "report", name="means"),
+    "evaluation:report-file": page(READERS, "report", name="report.pdf"),
     "evaluation:judges": page(READERS, "study"),
     "evaluation:judge-estimate": page(READERS, "study"),
     "evaluation:judge": page(READERS, "judge"),
@@ -268,6 +268,8 @@ PAGES: dict[str, Rule] = {
     "evaluation:back": page({REVIEWER}, "study"),
     "evaluation:draft": page({REVIEWER}, "task"),
     "evaluation:submit": page({REVIEWER}, "task"),
+    "evaluation:guessing": page({REVIEWER}, "study"),
+    "evaluation:guess": page({REVIEWER}, "guess-task"),
 }
 
 
@@ -519,6 +521,8 @@ API: dict[str, Rule] = {
     "GET judge-answers": api(READERS, "judge"),
     "GET report-list": api(EVERYBODY),
     "GET report-detail": api(READERS, "report"),
+    "GET report-files": api(READERS, "report"),
+    "GET report-file": api(READERS, "report", name="datasheet.md"),
     "GET guest-link-list": api(EVERYBODY),
     "POST guest-link-list": api({LEAD}, body=lambda world: {"study": world["draft-study"].pk}),
     "GET guest-link-detail": api({LEAD}, "guest-link"),
@@ -530,6 +534,8 @@ API: dict[str, Rule] = {
     "GET review-task-detail": api({REVIEWER}, "task"),
     "PUT review-task-draft": api({REVIEWER}, "task"),
     "POST review-task-submit": api({REVIEWER}, "task"),
+    "POST review-task-guessing": api({REVIEWER}, body=lambda world: {"study": world["study"].pk}),
+    "POST review-task-guess": api({REVIEWER}, "guess-task"),
 }
 
 
@@ -631,11 +637,12 @@ def world(settings, tmp_path):
     )
     jobs.execute(PowerAnalysis.objects, made["power-analysis"].pk, planning.run)
     made["power-analysis"].refresh_from_db()
-    running = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]])
+    running = make_study(project=project, lead=people[LEAD], reviewers=[people[REVIEWER]], guesses=1)
     invited = guests.create(running, people[LEAD])[0]
     made["guest-link"], made["guest-token"] = invited.link, SimpleNamespace(pk=invited.token)
     made["study"] = start(running)
     made["task"] = made["study"].tasks.filter(reviewer=people[REVIEWER]).first()
+    made["guess-task"] = made["study"].tasks.get(reviewer=people[REVIEWER], guess_wanted=True)
     closed = start(make_study(project=project, lead=people[LEAD], reviewers=2))
     rate_everything(closed)
     made["closed-study"] = studies.close(closed, people[LEAD])

@@ -9,6 +9,7 @@ from annotation.models.adjudication import (
     SendBack,
 )
 from annotation.models.consensus import AnnotatorConsensus, ConsensusMethod, ConsensusRun, ItemConsensus
+from annotation.models.drafted import Drafted
 from annotation.models.events import Event
 from annotation.models.files import (
     Export,
@@ -87,6 +88,7 @@ __all__ = [
     "Control",
     "ControlPlan",
     "Dimension",
+    "Drafted",
     "Endpoint",
     "Event",
     "Export",

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from annotation.models.drafted import Drafted
 from annotation.models.items import Item, ItemKind
 from annotation.models.projects import Membership, Project, ProjectScopedQuerySet, Role
 
@@ -28,7 +29,7 @@ class AssignmentQuerySet(ProjectScopedQuerySet):
         return own.filter(Exists(role))
 
 
-class Assignment(models.Model):
+class Assignment(Drafted):
     """This annotator holds this item until a time. The draft outlives the lease."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="assignments")
@@ -39,11 +40,6 @@ class Assignment(models.Model):
         default=1, db_default=1, help_text="The version of the guidelines that was last shown beside it."
     )
     lease_until = models.DateTimeField()
-    draft = models.JSONField(null=True, blank=True)
-    draft_saved_at = models.DateTimeField(null=True, blank=True)
-    draft_version = models.PositiveIntegerField(default=0, help_text="Counts the saves; a stale save is refused.")
-    draft_writer = models.CharField(max_length=40, blank=True, editable=False, help_text="The tab that saved last.")
-    draft_sequence = models.PositiveIntegerField(default=0, editable=False, help_text="That tab's count of its saves.")
     suggestion = models.ForeignKey(
         "annotation.Suggestion",
         models.RESTRICT,

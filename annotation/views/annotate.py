@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -63,7 +63,7 @@ def draft(request: HttpRequest, pk: int) -> HttpResponse:
     except ValueError:
         return JsonResponse({"detail": ["The draft is not a JSON object."]}, status=400)
     try:
-        assignment = work.save_draft(request.user, assignment.pk, content, _base(content))
+        assignment = work.save_draft(request.user, assignment.pk, content, drafts.base_of(content))
     except drafts.Conflict as error:
         return _conflict(error)
     except ValidationError as error:
@@ -77,7 +77,7 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
     """Finish this text and answer with the next one; on an error, with this one as it was typed."""
     content = posted_content(request)
     try:
-        annotation = work.submit(request.user, pk, content, _base(request.POST))
+        annotation = work.submit(request.user, pk, content, drafts.base_of(request.POST))
     except Assignment.DoesNotExist:
         raise Http404 from None
     except work.NoLongerYours as error:
@@ -112,7 +112,7 @@ def skip(request: HttpRequest, pk: int) -> HttpResponse:
 def back(request: HttpRequest, pk: int) -> HttpResponse:
     """The last finished text of this annotator, or the one before `?before=`, or the one after `?after=`."""
     project = access.project_for(request.user, pk, Role.ANNOTATOR)
-    before, after = (_number(request.GET.get(name)) for name in ("before", "after"))
+    before, after = (drafts.number(request.GET.get(name)) for name in ("before", "after"))
     if after is not None:
         following = work.following_annotation(request.user, project, after)
         return _show(
@@ -136,8 +136,8 @@ def revise(request: HttpRequest, pk: int) -> HttpResponse:
         return _show(request, project, _annotation_task(request, annotation))
     content = posted_content(request)
     try:
-        revision = _number(request.POST.get("revision")) or 0
-        work.revise(request.user, annotation.pk, content, revision, _base(request.POST))
+        revision = drafts.number(request.POST.get("revision")) or 0
+        work.revise(request.user, annotation.pk, content, revision, drafts.base_of(request.POST))
     except ValidationError as error:
         if isinstance(error, drafts.Conflict) and request.htmx:  # type: ignore[attr-defined]
             return _conflict(error)
@@ -165,20 +165,6 @@ def posted_content(request: HttpRequest) -> dict[str, Any]:
         "comment": post.get("comment", ""),
         "active_seconds": post.get("active_seconds", 0),
     }
-
-
-def _number(value: Any) -> int | None:
-    """A whole number that fits a database column, else None."""
-    return int(value) if str(value).isdecimal() and len(str(value)) < 19 else None
-
-
-def _base(sent: Mapping[str, Any]) -> drafts.Base:
-    """Which draft the page had before it, from the fields `version`, `writer` and `sequence`."""
-    return drafts.Base(
-        version=_number(sent.get("version")),
-        writer=str(sent.get("writer", ""))[:40].replace("\x00", ""),
-        sequence=min(_number(sent.get("sequence")) or 0, 2**31 - 1),
-    )
 
 
 def _conflict(error: drafts.Conflict) -> JsonResponse:

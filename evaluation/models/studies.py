@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.jobs import Job
-from annotation.models import Item, Project, ProjectScopedQuerySet
+from annotation.models import Drafted, Item, Project, ProjectScopedQuerySet
 from evaluation.models.systems import Output, Part, System
 from training.models import Dataset
 
@@ -354,6 +354,9 @@ class StudyMembership(models.Model):
     user = models.ForeignKey(User, models.PROTECT, related_name="study_memberships")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When they were taken off.")
+    guessing_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When they began to guess; their ratings are final since."
+    )
 
     class Meta:
         ordering = ["user__username"]
@@ -366,8 +369,11 @@ class StudyMembership(models.Model):
 class ReviewTaskQuerySet(models.QuerySet["ReviewTask"]):
     def of(self, user) -> "ReviewTaskQuerySet":
         """Tasks of this reviewer in studies that have started. A reviewer's pages start here."""
-        shown = self.filter(reviewer_id=user.pk, study__in=Study.objects.reviewed_by(user))
-        return shown.exclude(kind=TaskKind.SAME)
+        return self.once_of(user).filter(study__in=Study.objects.reviewed_by(user))
+
+    def once_of(self, user) -> "ReviewTaskQuerySet":
+        """The same, and those of studies that this reviewer was taken off: what they typed on them is kept."""
+        return self.filter(reviewer_id=user.pk).exclude(kind=TaskKind.SAME).exclude(study__status=StudyStatus.DRAFT)
 
     def counted(self) -> "ReviewTaskQuerySet":
         """Finished pages of the study proper: no practice, no checks, no repeats."""
@@ -392,7 +398,7 @@ class CannotJudge(models.TextChoices):
     OTHER = "other", "Another reason (say it in the comment)"
 
 
-class ReviewTask(models.Model):
+class ReviewTask(Drafted):
     """One page: an item with one or more outputs, as one reviewer rates it.
 
     Addressed by `token`: a row's number would tell in which order it was made. What kind of page it is reaches the
@@ -409,8 +415,6 @@ class ReviewTask(models.Model):
     expected = models.JSONField(null=True, blank=True, help_text="Of a check: the slot and what to choose for it.")
     position = models.PositiveIntegerField(help_text="1 is this reviewer's first.")
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    draft = models.JSONField(null=True, blank=True)
-    draft_saved_at = models.DateTimeField(null=True, blank=True)
     preferred = models.ForeignKey(
         "Slot",
         models.SET_NULL,
@@ -428,6 +432,7 @@ class ReviewTask(models.Model):
     active_seconds = models.PositiveIntegerField(default=0, help_text="Seconds with the page in front and in use.")
     done_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(null=True, blank=True, help_text="When a finished task was last changed.")
+    revision = models.PositiveIntegerField(default=0, help_text="Counts the submits with other answers; 0 before any.")
     guess_wanted = models.BooleanField(default=False, help_text="After rating, the reviewer guesses about its outputs.")
     guessed_at = models.DateTimeField(null=True, blank=True)
 
@@ -613,3 +618,18 @@ class Report(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("evaluation:report", args=[self.study_id])
+
+
+class ReportFile(models.Model):
+    """A file that was written with a report."""
+
+    report = models.ForeignKey(Report, models.CASCADE, related_name="files")
+    name = models.CharField(max_length=60, help_text="As it is asked for, for example report.pdf.")
+    file = models.FileField(upload_to="reports/")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["report", "name"], name="report_file_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.report}"

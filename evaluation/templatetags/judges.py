@@ -25,7 +25,7 @@ def estimate(value: dict[str, Any]) -> str:
     """0.62 [0.51, 0.73], or why there is none."""
     if value["estimate"] is None:
         return value["reason"]
-    return f"{figure(value['estimate'])} {interval(value)}".strip()
+    return _together(figure(value["estimate"]), interval(value))
 
 
 @register.filter
@@ -33,4 +33,9 @@ def percent_estimate(value: dict[str, Any]) -> str:
     """62 % [51, 73], or why there is none."""
     if value["estimate"] is None:
         return value["reason"]
-    return f"{percent(value['estimate'])} {percent_interval(value)}".strip()
+    return _together(percent(value["estimate"]), percent_interval(value))
+
+
+def _together(figure: str, interval: str) -> str:
+    """A line may break before an interval, not within."""
+    return f"{figure} {interval.replace(' ', chr(0xA0))}".strip()

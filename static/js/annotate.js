@@ -243,7 +243,7 @@
         const wanted = this.diffWanted;
         this.diffWanted = null;
         const slow = setTimeout(() => { $("diff-figures").textContent = "comparing…"; }, 400);
-        const answer = await wordDiff(wanted);
+        const answer = await Redress.wordDiff(wanted);
         clearTimeout(slow);
         if (this.form.isConnected && this.rewrite.value.trim()) this.drawDiff(answer, wanted.rewrite);
       }
@@ -257,7 +257,7 @@
         figures.textContent = "The texts are too different for a live comparison.";
         return;
       }
-      $("diff").replaceChildren(...diffNodes(parts));
+      $("diff").replaceChildren(...Redress.diffNodes(parts));
       const ratio = (rewrite.length / this.text.length).toFixed(2);
       figures.textContent = `keeps ${share} % of the words · length ${ratio}×${long ? " · long passages that are the same are shortened" : ""}`;
     }
@@ -305,7 +305,7 @@
         if (!parts) { add(name, "very different, or too long to compare here"); continue; }
         const shown = document.createElement("span");
         shown.className = "diff";
-        shown.append(...diffNodes(parts));
+        shown.append(...Redress.diffNodes(parts));
         add(name, shown);
       }
       const help = document.createElement("small");
@@ -314,64 +314,13 @@
     }
   }
 
-  // Compared in a worker of its own, which is started with the first text.
-  let worker = null;
-  const waiting = new Map();
-
-  function wordDiff(texts) {
-    if (!worker) {
-      const { diffWorker, diffLibrary } = document.querySelector("[data-diff-worker]").dataset;
-      worker = new Worker(diffWorker);
-      worker.postMessage({ library: new URL(diffLibrary, location.href).href });
-      worker.onmessage = ({ data }) => { waiting.get(data.id)?.(data); waiting.delete(data.id); };
-    }
-    return new Promise((resolve) => {
-      const id = wordDiff.next = (wordDiff.next ?? 0) + 1;
-      waiting.set(id, resolve);
-      worker.postMessage({ id, ...texts });
-    });
-  }
-
-  function diffNodes(parts) {
-    return parts.map((part) => {
-      if (!part.added && !part.removed) return document.createTextNode(part.value);
-      const element = document.createElement(part.added ? "ins" : "del");
-      element.textContent = part.value;
-      return element;
-    });
-  }
-
   function start() {
     keys.mode = null;
     const form = $("annotation");
     task = form ? new Task(form) : null;
-    showBlur(startsBlurred() || store.get("redress-blur") === "yes");
+    Redress.blur.start();
     renewGuidelines();
     document.dispatchEvent(new CustomEvent("redress:task", { detail: task }));
-  }
-
-  // Where the project says so each text starts hidden, whatever was chosen for the one before.
-  const startsBlurred = () => "startsBlurred" in document.body.dataset;
-
-  // What cannot be seen is not read out either, until it is shown.
-  function showBlur(blurred) {
-    document.body.classList.toggle("blurred", blurred);
-    for (const part of document.querySelectorAll("#task .blurrable")) {
-      if (blurred) part.setAttribute("aria-hidden", "true"); else part.removeAttribute("aria-hidden");
-      part.inert = blurred;
-    }
-    const button = $("hide");
-    if (!button) return;
-    button.setAttribute("aria-pressed", String(blurred));
-    const hint = $("hidden-hint");
-    if (hint) hint.hidden = !blurred;
-  }
-
-  function toggleBlur() {
-    const blurred = !document.body.classList.contains("blurred");
-    if (!startsBlurred()) store.set("redress-blur", blurred ? "yes" : "no");
-    showBlur(blurred);
-    say(blurred ? "The text is hidden." : "The text is shown.");
   }
 
   // The guidelines stay open beside the text, from page to page, until they are closed.
@@ -451,14 +400,13 @@
     { section: GOING, keys: ["s"], repeat: false, help: "skip: someone else takes this text", run: () => keys.press("skip") },
     { section: GOING, keys: ["ArrowLeft"], repeat: false, help: "back to your last text; again for the one before", run: () => keys.press("back") },
     { section: GOING, keys: ["ArrowRight"], repeat: false, help: "forward again, up to the current text", run: () => keys.press("forward") },
-    { section: GOING, keys: ["h"], help: "hide or show the text", run: toggleBlur },
+    { section: GOING, keys: ["h"], help: "hide or show the text", run: () => Redress.blur.toggle() },
     { section: GOING, keys: ["g"], help: "open or close the guidelines beside the text", run: toggleGuidelines },
     { section: GOING, keys: ["Shift+g"], help: "go to the guidelines, to read and scroll", run: readGuidelines },
     { section: GOING, keys: ["?"], help: "this sheet", run: () => keys.open("help") },
   );
 
   document.addEventListener("click", (event) => {
-    if (event.target.closest("#hide")) toggleBlur();
     if (event.target.closest("#toggle-guidelines, #close-guidelines")) toggleGuidelines();
   });
 
@@ -472,10 +420,6 @@
     if (task && !document.hidden && Date.now() - keys.lastUsed < IDLE_AFTER * 1000) task.seconds += 1;
   }, 1000);
 
-  // The next text must not be seen for a moment before it is hidden.
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target.id === "task" && startsBlurred()) document.body.classList.add("blurred");
-  });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id !== "task") return;
     start();

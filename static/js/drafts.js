@@ -152,11 +152,13 @@
     async saved(answer, content) {
       if (this.failures) document.getElementById("connection")?.setAttribute("hidden", "");
       this.failures = 0;
-      if (this.versioned) this.version = (await answer.json()).version;
+      const kept = this.versioned ? await answer.json() : {};
+      if (this.versioned) this.version = kept.version;
       if (same(this.content(), content)) {
         this.dirty = false;
         store.remove(this.storeKey);
-        this.state(this.revision ? "draft of the change saved" : "draft saved");
+        if (kept.notice) this.state(kept.notice, true); // it is kept, and can no longer count
+        else this.state(this.revision ? "draft of the change saved" : "draft saved");
       } else this.keepLocally(); // with the version that it is based on now
       tell("saved", this);
     }

@@ -49,6 +49,7 @@
       }
     }
   }
+  Redress.reachScrollers = reachScrollers;
   for (const name of ["DOMContentLoaded", "htmx:afterSettle"]) document.addEventListener(name, reachScrollers);
   window.addEventListener("resize", reachScrollers);
   window.addEventListener("load", reachScrollers);

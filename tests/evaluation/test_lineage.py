@@ -275,7 +275,7 @@ def test_the_lineage_asks_the_database_the_same_however_large_the_dataset(
     with django_assert_max_num_queries(len(queries)):
         client.get(reverse("evaluation:output-lineage", args=[output.pk]))
     shown = lineage.outputs_shown_to(people["lea"]).get(pk=output.pk)
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         assert len(lineage.of(shown).annotations) == 2
 
 

@@ -113,6 +113,21 @@ def test_a_trainer_uses_a_closed_study_in_the_page_and_by_the_api(client):
     assert "Use as preferences" not in client.get(study.get_absolute_url()).content.decode()
 
 
+def test_an_output_leads_to_the_preferences_that_were_made_of_it(client):
+    study = running_study(items=1, systems=2, reviewers=1)
+    first, second = study.systems.order_by("pk")
+    study = rate(study, lambda task: first)
+    preferences.from_study(study, study.created_by)
+    won, lost = (system.outputs.get() for system in (first, second))
+    client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
+    page = client.get(reverse("evaluation:output-lineage", args=[won.pk])).content.decode()
+    assert "1 of 1 reviewer found it better than" in page and study.get_absolute_url() in page
+    assert reverse("evaluation:output-lineage", args=[lost.pk]) in page
+    told = client.get(f"/api/outputs/{lost.pk}/lineage/").json()["preferences"]
+    preference = Preference.objects.get()
+    assert told == [{"id": preference.pk, "study": study.pk, "chosen": False, "other": won.pk, "votes": 1, "voters": 1}]
+
+
 # Every layout, and what the options do
 
 

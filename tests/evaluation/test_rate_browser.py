@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from evaluation import reviewing, studies
+from evaluation import review_drafts, reviewing, studies
 from evaluation.models import Rating
 from tests.evaluation.factories import running_study
 from tests.factories import ProjectFactory, UserFactory
@@ -42,7 +42,7 @@ def first_task(study):
 def test_a_text_is_rated_with_keys_alone(rating, study):
     for key in "543215":
         rating.keyboard.press(key)
-    assert rating.inner_text("#open-questions") == "1 to answer"
+    assert rating.inner_text("#open-questions") == "1 left"
     rating.keyboard.press("n")
     alert = rating.wait_for_selector("#task [role=alert]")
     assert "Overall" in alert.inner_text()
@@ -79,7 +79,7 @@ def test_a_draft_survives_a_reload_and_typing_triggers_no_key(rating, study):
     rating.reload()
     assert rating.input_value("#comment") == "b n h 1 2 3"
     assert rating.locator("#rating input:checked").count() == 1
-    assert reviewing.content_of(first_task(study))["comment"] == "b n h 1 2 3"
+    assert review_drafts.content_of(first_task(study))["comment"] == "b n h 1 2 3"
 
 
 def test_nothing_is_lost_while_the_server_is_away(rating, study):
@@ -106,7 +106,7 @@ def test_what_was_typed_before_the_study_closed_is_shown_again(rating, study):
     saved(rating)
     studies.close(study, study.created_by)
     rating.keyboard.type(" and more")
-    expect(rating.locator("#draft-state")).to_contain_text("kept on this computer")
+    expect(rating.locator("#draft-state")).to_contain_text("The study has been closed")
     rating.keyboard.press("Control+Enter")
     expect(rating.get_by_text("This study is closed")).to_be_visible()
     expect(rating.get_by_label("Your comment")).to_have_value("An hour of thought and more")
@@ -140,4 +140,4 @@ def test_the_page_fits_and_everything_has_a_name(new_page, study, width):
     tree = page.locator("#rating").aria_snapshot()
     assert "Output A: Is the bias gone?" in tree
     assert len(re.findall(r"radio", tree)) == 6 * 5 + 3
-    assert 'radio "1 , not at all"' in tree
+    assert 'radio "1 not at all"' in tree and 'radio "4 mostly"' in tree

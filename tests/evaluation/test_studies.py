@@ -5,7 +5,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
-from evaluation import reviewing, starting, studies
+from evaluation import review_drafts, reviewing, starting, studies
 from evaluation.models import (
     Output,
     Rating,
@@ -329,7 +329,7 @@ def test_a_draft_may_be_incomplete_and_comes_back():
     slot = str(task.slots.first().pk)
     reviewing.save_draft(task.reviewer, task.token, {"ratings": {slot: {"bias_gone": 2}}, "comment": "hm"})
     task.refresh_from_db()
-    content = reviewing.content_of(task)
+    content = review_drafts.content_of(task)
     assert (content["ratings"], content["comment"]) == ({slot: {"bias_gone": 2}}, "hm")
     assert not Rating.objects.exists()
 
@@ -343,7 +343,7 @@ def test_a_finished_task_can_be_changed_until_closing():
     task.refresh_from_db()
     assert task.preferred.outputs.get().system == system and not task.tie
     assert set(Rating.objects.values_list("value", flat=True)) == {5}
-    assert reviewing.content_of(task)["preferred"] == str(task.preferred_id)
+    assert review_drafts.content_of(task)["preferred"] == str(task.preferred_id)
     studies.close(study, study.created_by)
     for save in (reviewing.save_draft, reviewing.submit):
         with pytest.raises(reviewing.StudyClosed):
@@ -361,7 +361,7 @@ def test_next_and_back_walk_this_reviewers_tasks():
     assert second.position == 2
     assert reviewing.task_before(person, study, 2) == first
     assert reviewing.task_before(person, study, None) == first
-    assert reviewing.counts_of(person, study) == {"total": 3, "done": 1}
+    assert reviewing.counts_of(person, study) == {"total": 3, "done": 1, "practice": 0, "practice_done": 0}
     rate_everything(study)
     assert reviewing.next_task(person, study) is None
 
