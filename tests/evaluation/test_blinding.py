@@ -445,7 +445,8 @@ def test_pages_differ_in_their_texts_and_in_nothing_else(layout):
             assert leaks.reads_more(group) == []
         every = [page for _, page in pages]
         assert leaks.shared_ids(every) == set()
-        assert leaks.telling(every) == set()
+        # Everybody practises on the same outputs, so a page of practice and its system go together.
+        assert leaks.telling([page for page in every if page.task.kind != TaskKind.PRACTICE]) == set()
     assert kinds >= {"practice", "rating"}
 
 
