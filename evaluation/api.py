@@ -448,7 +448,7 @@ class PlannedCriterionSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Criterion
-        fields = ["key", "name", "question", "low", "high", "anchors", "hypothesis", "margin"]
+        fields = ["id", "key", "name", "question", "low", "high", "anchors", "hypothesis", "margin"]
         validators: ClassVar[list[Any]] = []  # the service checks the keys of all criteria together
 
 

@@ -566,8 +566,9 @@ def _judges(results: dict[str, Any]) -> Table:
             same, people = chosen["with_people"], chosen["among_people"]
             position = judge["position"]
             leaning = "" if position["reason"] else position["verdict"]
-            said = f"Chose as a person did: {words.percent_interval(same)}; two people: "
-            f"{words.percent_interval(people)}."
+            said = (
+                f"Chose as a person did: {words.percent_interval(same)}; two people: {words.percent_interval(people)}."
+            )
             table.body.append(
                 [judge["model"], "choices", "–", "–", "–", "–", f"{same['n_ratings']:,}", f"{said} {leaning}".strip()]
             )

@@ -69,18 +69,24 @@ def _plan(
     # The form works on a copy, so that the page's frame shows the study as it is stored.
     copy = Study.objects.get(pk=study.pk) if study else None
     form = StudyForm(data, instance=copy, project=project, user=request.user)
-    formset = CriterionFormSet(data, initial=criterion_values(study), prefix="criteria")
+    formset: Any = CriterionFormSet(data, initial=criterion_values(study), prefix="criteria")
     if more:
         for one in (form, *formset.forms):
             one._errors = ErrorDict()
-        formset._errors, formset._non_form_errors = [], ErrorList()
+        vars(formset).update(_errors=[], _non_form_errors=ErrorList())
     elif form.is_bound and form.is_valid() & formset.is_valid():
         try:
             return redirect(save(form.values() | {"criteria": formset.values()}))
         except ValidationError as error:
             show_errors(form, error)
-    context = {"project": project, "study": study, "form": form, "formset": formset, "example": EXAMPLE}
-    context["full"] = len(formset.forms) > studies.MAX_CRITERIA
+    context = {
+        "project": project,
+        "study": study,
+        "form": form,
+        "formset": formset,
+        "example": EXAMPLE,
+        "full": len(formset.forms) > studies.MAX_CRITERIA,
+    }
     return render(request, "evaluation/study_form.html", context, status=422 if data is not None and not more else 200)
 
 
