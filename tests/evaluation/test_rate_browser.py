@@ -166,7 +166,10 @@ def test_a_study_of_each_layout_is_finished_and_guessed_by_keys_alone(new_page, 
     assert study.tasks.filter(guessed_at__isnull=False).count() == 1
     odd = study.tasks.order_by("position")[:2]
     if layout == "rate":
-        assert Rating.objects.get(cannot_judge="context").slot.task == odd[0]
+        assert set(Rating.objects.filter(cannot_judge="context").values_list("slot__task__position", flat=True)) == {
+            1,
+            3,
+        }
     elif layout == "pairwise":
         assert odd[0].preferred.position == 1 and odd[1].unpreferred == "language"
     elif layout == "best_worst":
