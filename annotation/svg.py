@@ -10,6 +10,7 @@ COLOURS = {
     "#1f5f5b": "--accent",
     "#9a5b00": "--warn",
 }
+ON_ACCENT = "#fffffe"  # text on the accent: almost white, so that nothing else has this colour
 
 
 def themed(svg: str) -> str:
@@ -18,6 +19,6 @@ def themed(svg: str) -> str:
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' id="[a-z]+[a-z0-9]*_\d+"', "", svg)
-    for colour, name in COLOURS.items():
+    for colour, name in (COLOURS | {ON_ACCENT: "--accent-ink"}).items():
         svg = svg.replace(colour, f"var({name})")
     return svg

@@ -636,6 +636,17 @@ def page(result: dict[str, Any]) -> str:
     for name in figures:
         cells = [_share(one["coverage"].get(name)) for one in found.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    narrow = [
+        f'{name} of "{scenario}" ({value["coverage"]:.1%})'
+        for scenario, one in found.items()
+        for name, value in one["coverage"].items()
+        if value["coverage"] is not None and value["coverage"] < LOWEST
+    ]
+    lines += [
+        "",
+        "Above the target, intervals are wider than they need be: they claim too little, as those of very few "
+        f"reviewers do. Below it they are too narrow: {'; '.join(narrow) or 'none'}.",
+    ]
     for key, title, words in ERRORS:
         lines += ["", f"## {title}", "", f"{words} at most.", ""]
         lines += [f"| test | {' | '.join(found)} |", f"| --- | {' | '.join('---:' for _ in found)} |"]

@@ -13,9 +13,11 @@ from rest_framework.decorators import action
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 
 from annotation import access, drafts
 from annotation.access import ScopedAPI
+from annotation.jobs import JobStatus
 from annotation.models import Item, Role
 from evaluation import (
     judges_api,
@@ -56,6 +58,7 @@ from evaluation.models import (
     TryOutput,
 )
 from evaluation.planning_api import PowerAnalysisViewSet
+from evaluation.reports import files as report_files
 from evaluation.views.systems import with_counts
 from training.dataset_api import MadeSerializer
 from training.models import Dataset
@@ -442,7 +445,7 @@ class PlannedCriterionSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Criterion
-        fields = ["key", "name", "question", "low", "high", "anchors", "hypothesis", "margin"]
+        fields = ["id", "key", "name", "question", "low", "high", "anchors", "hypothesis", "margin"]
         validators: ClassVar[list[Any]] = []  # the service checks the keys of all criteria together
 
 
@@ -638,6 +641,11 @@ def _options(data: Any) -> preferences.Options:
     return preferences.Options(**serializer.validated_data)
 
 
+class ReportFileSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    url = serializers.URLField()
+
+
 class StudyViewSet(
     ScopedAPI,
     mixins.ListModelMixin,
@@ -824,12 +832,33 @@ class StudyViewSet(
 
 
 class ReportViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
-    """Reports of closed studies. There are none before a study is closed."""
+    """Reports of closed studies. There are none before a study is closed. `files` names what can be downloaded:
+    figures, tables, methods, datasheet, raw ratings with their codebook, and the report as a whole.
+    """
 
-    queryset = Report.objects.all()
+    queryset = Report.objects.defer("figures").select_related("study")
     serializer_class = ReportSerializer
     filterset_fields = ["project", "study", "status"]
     roles = {"*": READERS}
+
+    @extend_schema(responses=ReportFileSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def files(self, request, pk=None):
+        """The files of a finished report, with their addresses."""
+        report = self.get_object()
+        if report.status != JobStatus.FINISHED:
+            return Response([])
+        rows = [
+            {"name": name, "url": reverse("api:report-file", args=[report.pk, name], request=request)}
+            for name in report_files.names(report)
+        ]
+        return Response(ReportFileSerializer(rows, many=True).data)
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}, filters=False)
+    @action(detail=True, url_path=r"files/(?P<name>[a-z-]+\.[a-z]+)")
+    def file(self, request, pk=None, name=""):
+        """A file of a finished report."""
+        return report_files.response(self.get_object(), name)
 
 
 # Reviewing

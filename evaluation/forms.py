@@ -103,7 +103,7 @@ class StudyForm(forms.ModelForm):
         "min_seconds": 3,
         "controls": [SystemKind.ORIGINAL],
     }
-    TEXTS = 60
+    TEXTS, FEW = 60, 20
     SECTIONS: ClassVar[list[tuple[str, str, list[str], list[str]]]] = [
         (
             "Texts",
@@ -130,8 +130,7 @@ class StudyForm(forms.ModelForm):
 
     def __init__(self, *args, project, user, **kwargs):
         instance = kwargs.get("instance")
-        initial = kwargs.pop("initial", None) or {}
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **kwargs)
         self.instance.project = project
         shown = System.objects.filter(project=project).shown_to(user).exclude(kind__in=CONTROLS)
         self.offered = list(shown.order_by("name"))
@@ -144,15 +143,17 @@ class StudyForm(forms.ModelForm):
         references += [(str(kind), studies.CONTROL_NAMES[kind]) for kind in CONTROLS]
         self.fields["reference"].choices = references  # type: ignore[attr-defined]
         if instance is None:
-            self.initial |= self.SOUND | self._found(project) | initial
+            self.initial.update(self.SOUND | self._found(project))
         else:
             chosen = list(instance.systems.all())
             reference = instance.reference
-            self.initial |= {
-                "systems": [system.pk for system in chosen],
-                "controls": [system.kind for system in chosen if system.kind in CONTROLS],
-                "reference": reference.kind if reference.kind in CONTROLS else str(reference.pk),
-            }
+            self.initial.update(
+                {
+                    "systems": [system.pk for system in chosen],
+                    "controls": [system.kind for system in chosen if system.kind in CONTROLS],
+                    "reference": reference.kind if reference.kind in CONTROLS else str(reference.pk),
+                }
+            )
 
     def _found(self, project) -> dict[str, Any]:
         """What the project's own rows suggest."""
@@ -162,6 +163,8 @@ class StudyForm(forms.ModelForm):
         texts = Item.objects.filter(Exists(some), project=project).order_by()[: self.TEXTS + spare].values("pk").count()
         if texts >= self.TEXTS + spare:
             found["number_of_items"] = self.TEXTS
+        if texts < self.FEW + spare:  # a page seen again stands some way behind the first time
+            found["repeats"] = 0
         base = [system.pk for system in self.offered if system.kind == SystemKind.BASE]
         if base:
             found["reference"] = str(max(base))
@@ -264,10 +267,7 @@ class CriterionForm(forms.ModelForm):
 
 
 class BaseCriterionFormSet(forms.BaseFormSet):
-    deletion_widget = forms.CheckboxInput
-
-    def get_ordering_widget(self):
-        return forms.NumberInput(attrs={"min": "1", "max": "99"})
+    ordering_widget = forms.NumberInput(attrs={"min": "1", "max": "99"})  # type: ignore[assignment]
 
     def add_fields(self, form, index):
         super().add_fields(form, index)
@@ -300,7 +300,7 @@ def criterion_values(study: Study | None) -> list[dict[str, Any]]:
     """Initial data of the formset: a study's criteria, or those of a rewrite."""
     if study is None:
         return default_criteria()
-    return list(study.criteria.values("key", "name", "question", "anchors", "hypothesis", "margin"))
+    return [dict(row) for row in study.criteria.values("key", "name", "question", "anchors", "hypothesis", "margin")]
 
 
 class NumbersField(forms.CharField):

@@ -43,7 +43,8 @@ class JudgeSerializer(serializers.ModelSerializer):
         }
     )
     def get_spent(self, judge) -> dict[str, Any]:
-        money, tokens = judging.spent(judge)
+        listed = hasattr(judge, "spent_money")
+        money, tokens = (judge.spent_money, judge.spent_tokens) if listed else judging.spent(judge)
         return {"money": str(money), "currency": settings.CURRENCY, "tokens": tokens}
 
 
@@ -102,6 +103,10 @@ class JudgeViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, 
     serializer_class = JudgeSerializer
     filterset_fields = ["project", "study", "status"]
     roles = {"*": READERS}
+
+    def get_queryset(self):
+        judges = super().get_queryset()
+        return judging.with_spent(judges) if self.action == "list" else judges
 
     def _asked(self) -> tuple[Study, dict[str, Any]]:
         serializer = JudgeWriteSerializer(data=self.request.data)

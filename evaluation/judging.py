@@ -14,7 +14,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from annotation import endpoints, validators
@@ -273,6 +274,15 @@ def spent(judge: Judge) -> tuple[Decimal, int]:
     """Money and tokens that the judge has cost, requests without an answer at the most they can have."""
     sums = judge.answers.aggregate(money=Sum("cost"), tokens=Sum("charged_tokens"))
     return sums["money"] or Decimal(0), sums["tokens"] or 0
+
+
+def with_spent(judges):
+    """Judges with what they cost as `spent_money` and `spent_tokens`, for a list."""
+    answers = JudgeAnswer.objects.filter(judge=OuterRef("pk")).order_by().values("judge")
+    return judges.annotate(
+        spent_money=Coalesce(Subquery(answers.annotate(n=Sum("cost")).values("n")), Decimal(0)),
+        spent_tokens=Coalesce(Subquery(answers.annotate(n=Sum("charged_tokens")).values("n")), 0),
+    )
 
 
 def failures(judge: Judge, most: int = 10) -> list[dict[str, Any]]:

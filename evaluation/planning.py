@@ -170,7 +170,7 @@ def _grid_errors(found: dict[str, Any], study: Study, systems: int) -> dict[str,
         errors["items"] = f"Give numbers of texts from 5 to {MAX_ITEMS:,}."
     possible = assignment.ratings_possible(systems, studies.per_page(study, systems), min(found["reviewers"], 100))
     if not ratings or (wrong := [number for number in ratings if number not in possible]):
-        fits = ", ".join(map(str, possible)) or "none"
+        fits = ", ".join(map(str, possible)) or "none, so change one of the two"
         what = f"{wrong[0]} does not fit" if ratings else "Give at least one number"
         errors["ratings_per_output"] = (
             f"{what}. With {found['reviewers']} reviewers and {studies.per_page(study, systems)} outputs on a page "
@@ -337,17 +337,16 @@ def pilot_ratings(criterion: Criterion) -> tuple[Any, int]:
     item, system, reviewer = ([row[place] for row in rows] for place in range(3))
     items, item_codes = np.unique(np.asarray(item, dtype=np.int64), return_inverse=True)
     people, reviewer_codes = np.unique(np.asarray(reviewer, dtype=np.int64), return_inverse=True)
-    place = {pk: number for number, pk in enumerate(systems)}
     return Ratings(
         item=item_codes,
-        system=np.asarray([place[pk] for pk in system], dtype=np.intp),
+        system=np.searchsorted(systems, np.asarray(system, dtype=np.int64)),
         reviewer=reviewer_codes,
         value=np.asarray([row[3] for row in rows], dtype=float),
         levels=criterion.levels,
         n_items=len(items),
         n_systems=len(systems),
         n_reviewers=len(people),
-    ), place[criterion.study.reference_id]
+    ), systems.index(criterion.study.reference_id)
 
 
 def words(wanted: dict[str, Any], results: dict[str, Any]) -> list[str]:
@@ -360,19 +359,18 @@ def words(wanted: dict[str, Any], results: dict[str, Any]) -> list[str]:
     ]
     said = []
     if best:
-        chance = " and ".join(
-            _percent(best[name]) for name in ("superiority", "noninferiority") if goal in (name, "both")
-        )
-        each = "1 rating" if best["ratings_per_output"] == 1 else f"{best['ratings_per_output']} ratings"
         said.append(
-            f"{best['items']} texts with {each} of each output are enough to {aim}: {chance} of the simulated studies "
-            f"did. That are {best['ratings']:,} ratings of each criterion, by {wanted['reviewers']} reviewers; the "
+            f"{best['items']} texts with {_ratings(best)} of each output are enough to {aim}: {_chances(best, goal)} "
+            f"of the simulated studies did. That are {best['ratings']:,} ratings of each criterion, by "
+            f"{wanted['reviewers']} reviewer{'' if wanted['reviewers'] == 1 else 's'}; the "
             f"95 % interval of a difference would be about {best['width']:.2f} levels wide."
         )
     else:
+        nearest = max(results["table"], key=lambda row: min(row[name][0] for name in _looked_at(goal)))
         said.append(
             f"None of the numbers tried would {aim} in {target} of the simulated studies. More reviewers, a larger "
-            "difference or margin, or fewer planned tests help; more texts alone do not make up for few reviewers."
+            "difference or margin, or fewer planned tests help; more texts alone do not make up for few reviewers. The "
+            f"nearest were {nearest['items']} texts with {_ratings(nearest)} of each output: {_chances(nearest, goal)}."
         )
     plan = results["plan"]
     shares = ", ".join(f"{100 * share:.0f} %" for share in plan["probabilities"])
@@ -390,6 +388,18 @@ def words(wanted: dict[str, Any], results: dict[str, Any]) -> list[str]:
             "there are systems, different reviewers do, and the real power is a little lower."
         )
     return said + list(results["notes"])
+
+
+def _looked_at(goal: str) -> list[str]:
+    return [name for name in ("superiority", "noninferiority") if goal in (name, "both")]
+
+
+def _ratings(row: dict[str, Any]) -> str:
+    return "1 rating" if row["ratings_per_output"] == 1 else f"{row['ratings_per_output']} ratings"
+
+
+def _chances(row: dict[str, Any], goal: str) -> str:
+    return " and ".join(_percent(row[name]) for name in _looked_at(goal))
 
 
 def _percent(chance: list[float]) -> str:

@@ -15,7 +15,7 @@ def power(wanted: dict[str, Any], results: dict[str, Any]) -> str:
     """Power over the number of texts, a line for each number of ratings, with Monte Carlo intervals."""
     goals = [goal for goal in TITLES if wanted["goal"] in (goal, "both")]
     with rc_context(STYLE):
-        figure = _figure(9, 3.6)
+        figure = _figure(9, 4.0)
         panels = figure.subplots(1, len(goals), sharey=True, squeeze=False)[0]
         for panel, goal in zip(panels, goals, strict=True):
             for number, each in enumerate(wanted["ratings_per_output"]):
@@ -40,5 +40,6 @@ def power(wanted: dict[str, Any], results: dict[str, Any]) -> str:
             panel.grid(axis="y", color=LINE, linewidth=0.8)
             panel.set_axisbelow(True)
         panels[0].set_ylabel("Power in %")
-        panels[-1].legend(frameon=False, loc="lower right")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=min(4, len(labels)))
         return _svg(figure)

@@ -143,7 +143,9 @@ def _pages(content: dict[str, Any]) -> Section:
     if "shown_as" in content:
         facts.append(("Outputs are shown", "\n".join(content["shown_as"])))
     facts.append(("Who sees what", f"SHA-256 {content['assignment']}"))
-    return Section("Pages", facts, texts=[content["instructions"]] if content["instructions"] else [])
+    if content["instructions"]:
+        facts.append(("Instructions", content["instructions"]))
+    return Section("Pages", facts)
 
 
 def _criteria(content: dict[str, Any]) -> Section:
@@ -240,8 +242,13 @@ def amendments(study: Study, user) -> list[Amended]:
         hidden = blind and row.created_by_id != user.pk
         telling = blind and "hypotheses" in row.changes
         changes = [
-            Change(LABELS.get(name, name), *(("", "") if telling else map(_word, values)), name in LONG)
-            for name, values in row.changes.items()
+            Change(
+                label=LABELS.get(name, name),
+                before="" if telling else _word(before),
+                after="" if telling else _word(after),
+                long=name in LONG,
+            )
+            for name, (before, after) in row.changes.items()
         ]
         found.append(Amended(row, "" if hidden else row.reason, changes, hidden or telling))
     return found

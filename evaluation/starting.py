@@ -23,8 +23,10 @@ from evaluation import protocol, studies
 from evaluation.design import assignment, balance, forms, sampling
 from evaluation.models import (
     CONTROLS,
+    PER_PAGE,
     Allocation,
     Hypothesis,
+    Layout,
     Output,
     ReviewTask,
     Slot,
@@ -135,7 +137,8 @@ def _check_size(study: Study, ready: Readiness, systems: int) -> None:
     plan = _plan(study, ready.texts, systems, reviewers)
     if found := assignment.check(plan):
         ready.problems += found
-        ready.options = assignment.options(ready.texts, systems, reviewers)
+        low, high = PER_PAGE[Layout(study.layout)]
+        ready.options = assignment.options(ready.texts, systems, reviewers, per_page=range(low, high + 1))
         return
     ready.size = assignment.size(plan)
     pages = ready.size.pages_per_reviewer[0]

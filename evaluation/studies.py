@@ -174,9 +174,11 @@ def check_layout(study: Study, systems: int) -> None:
 
 
 def _check_texts(row: Study | Criterion, names: Iterable[str]) -> None:
-    """Raise ValidationError, keyed by field, where a text cannot be stored."""
+    """One kind of line break; raise ValidationError, keyed by field, where a text cannot be stored."""
     for name in names:
         texts = getattr(row, name)
+        if isinstance(texts, str):
+            setattr(row, name, validators.normalise_text(texts))
         for text in texts if isinstance(texts, list) else [texts]:
             try:
                 validators.check_storable(str(text or ""), "The text")

@@ -55,7 +55,7 @@ def ask_for_try(pk: int) -> None:
 
 @shared_task(name="evaluation.execute_report")
 def execute_report(pk: int) -> None:
-    from evaluation import reports  # here, so that web processes load neither scipy nor matplotlib
+    from evaluation import reports
 
     jobs.execute(Report.objects.all(), pk, reports.run)
 

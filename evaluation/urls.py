@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from evaluation.views import guests, judges, lineage, planning, preferences, rate, studies, systems, tries
+from evaluation.views import guests, judges, lineage, planning, preferences, rate, reports, studies, systems, tries
 
 app_name = "evaluation"
 urlpatterns = [
@@ -44,12 +44,12 @@ urlpatterns = [
     path("studies/<int:pk>/protocol/", planning.protocol_page, name="protocol"),
     path("studies/<int:pk>/protocol/amend/", planning.amend, name="amend"),
     path("studies/<int:pk>/protocol.<slug:ending>", planning.protocol_file, name="protocol-file"),
-    path("studies/<int:pk>/ratings/", studies.export_ratings, name="ratings"),
-    path("studies/<int:pk>/report/", studies.report, name="report"),
-    path("studies/<int:pk>/report/again/", studies.report_again, name="report-again"),
     path("studies/<int:pk>/preferences/", preferences.make, name="preferences"),
-    path("reports/<int:pk>/progress/", studies.report_progress, name="report-progress"),
-    path("reports/<int:pk>/figures/<slug:name>.svg", studies.report_figure, name="report-figure"),
+    path("studies/<int:pk>/ratings/", reports.export_ratings, name="ratings"),
+    path("studies/<int:pk>/report/", reports.report, name="report"),
+    path("studies/<int:pk>/report/again/", reports.report_again, name="report-again"),
+    path("reports/<int:pk>/progress/", reports.report_progress, name="report-progress"),
+    path("reports/<int:pk>/files/<str:name>", reports.report_file, name="report-file"),
     # Judges
     path("studies/<int:pk>/judges/", judges.index, name="judges"),
     path("studies/<int:pk>/judges/estimate/", judges.estimate, name="judge-estimate"),

@@ -76,13 +76,11 @@ class Spread:
         total, item, reviewer = (
             float(weights @ one @ weights) for one in (self.covariance, self.by_item, self.by_reviewer)
         )
-        # What reviewers add to the noise of single rows, which texts have counted already.
-        more = reviewer if self.n_items <= 1 else max(0.0, total - item)
         total = max(total, item, reviewer, 0.0)
         least = min(count for count in (self.n_items, self.n_reviewers) if count > 1) - 1
         most = max(self.n_items, self.n_reviewers) - 1
         parts = item**2 / (self.n_items - 1) if self.n_items > 1 else 0.0
-        parts += more * reviewer / (self.n_reviewers - 1) if self.n_reviewers > 1 else 0.0
+        parts += reviewer**2 / (self.n_reviewers - 1) if self.n_reviewers > 1 else 0.0
         df = total**2 / parts if parts else float(most)
         return float(np.sqrt(total)), float(np.clip(df, least, most))
 
@@ -98,8 +96,8 @@ def spread(scores: ArrayLike, clusters: Clusters) -> Spread | None:
     Source: Cameron, Gelbach & Miller, Journal of Business & Economic Statistics 29 (2011), 238-249: by text plus by
         reviewer less by both, each with G/(G - 1); never below either one (Davezies, D'Haultfoeuille & Guyonvarch,
         Annals of Statistics 49 (2021), discuss why). Degrees of freedom after Satterthwaite, Biometrics Bulletin 2
-        (1946): the part of texts has their number less 1, what reviewers add has theirs less 1. That this gives
-        intervals that hold is shown by simulation (docs/validation.md).
+        (1946), from the two parts with their numbers of clusters less 1. docs/validation.md shows by simulation that
+        this gives intervals that hold, and wide ones where reviewers are three.
     """
     array = np.asarray(scores, dtype=float)
     array = array[:, None] if array.ndim == 1 else array

@@ -618,3 +618,18 @@ class Report(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("evaluation:report", args=[self.study_id])
+
+
+class ReportFile(models.Model):
+    """A file that was written with a report."""
+
+    report = models.ForeignKey(Report, models.CASCADE, related_name="files")
+    name = models.CharField(max_length=60, help_text="As it is asked for, for example report.pdf.")
+    file = models.FileField(upload_to="reports/")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["report", "name"], name="report_file_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.report}"

@@ -1,4 +1,4 @@
-"""The lead's pages of a study: set up, invite, start, watch, close; and its report."""
+"""The lead's pages of a study: set up, invite, start, watch, close."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,18 +10,15 @@ from django.db.models.functions import Coalesce
 from django.forms.utils import ErrorDict, ErrorList
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import access, exports, projects
+from annotation import access, projects
 from annotation.forms import show_errors
-from annotation.jobs import JobStatus
 from annotation.models import Membership, Project, Role
 from annotation.pagination import page_by_id
 from evaluation import protocol, starting, studies
 from evaluation.forms import CriterionFormSet, PersonForm, StudyForm, criterion_values
-from evaluation.models import Report, ReviewTask, Study, StudyMembership, TaskKind
-from evaluation.views.jobs import job_partial
+from evaluation.models import ReviewTask, Study, StudyMembership, TaskKind
 
 READERS = (Role.LEAD, Role.TRAINER)
 
@@ -72,18 +69,24 @@ def _plan(
     # The form works on a copy, so that the page's frame shows the study as it is stored.
     copy = Study.objects.get(pk=study.pk) if study else None
     form = StudyForm(data, instance=copy, project=project, user=request.user)
-    formset = CriterionFormSet(data, initial=criterion_values(study), prefix="criteria")
+    formset: Any = CriterionFormSet(data, initial=criterion_values(study), prefix="criteria")
     if more:
         for one in (form, *formset.forms):
             one._errors = ErrorDict()
-        formset._errors, formset._non_form_errors = [], ErrorList()
+        vars(formset).update(_errors=[], _non_form_errors=ErrorList())
     elif form.is_bound and form.is_valid() & formset.is_valid():
         try:
             return redirect(save(form.values() | {"criteria": formset.values()}))
         except ValidationError as error:
             show_errors(form, error)
-    context = {"project": project, "study": study, "form": form, "formset": formset, "example": EXAMPLE}
-    context["full"] = len(formset.forms) > studies.MAX_CRITERIA
+    context = {
+        "project": project,
+        "study": study,
+        "form": form,
+        "formset": formset,
+        "example": EXAMPLE,
+        "full": len(formset.forms) > studies.MAX_CRITERIA,
+    }
     return render(request, "evaluation/study_form.html", context, status=422 if data is not None and not more else 200)
 
 
@@ -231,116 +234,6 @@ def _act(request: HttpRequest, study: Study, action, done: str, **typed: Any) ->
         return _detail(request, study, problems=error.messages, **typed)
     messages.success(request, done)
     return redirect(study)
-
-
-@require_POST
-def export_ratings(request: HttpRequest, pk: int) -> HttpResponse:
-    """Write the ratings of a closed study to a file."""
-    study = _study(request, pk, *READERS)
-    wanted = request.POST.get("format", "csv")
-    try:
-        return redirect(
-            exports.create(study.project, request.user, kind="ratings", file_format=wanted, filters={"study": study.pk})
-        )
-    except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
-        return redirect("evaluation:report", study.pk)
-
-
-# The report
-
-
-@require_GET
-def report(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the study found. Before it is closed the page says why there is nothing."""
-    study = _study(request, pk, *READERS)
-    context: dict[str, Any] = {"project": study.project, "study": study}
-    if study.is_closed:
-        newest = study.reports.first()
-        finished = study.reports.filter(status=JobStatus.FINISHED).first()
-        context |= {
-            "job": newest if newest != finished else None,
-            "report": finished,
-            "may_manage": _may_manage(request.user, study.project_id),
-            "may_train": request.user.is_superuser or Role.TRAINER in access.roles_in(request.user, study.project_id),
-        }
-        if finished:
-            context |= _tables(finished.results)
-        if newest:
-            context["progress_url"] = reverse("evaluation:report-progress", args=[newest.pk])
-    return render(request, "evaluation/report.html", context)
-
-
-def _tables(results: dict[str, Any]) -> dict[str, Any]:
-    """The report's rows in the order the page shows them. Only arranges; every figure is in the results."""
-    systems = {system["id"]: system for system in results["systems"]}
-    reference = systems[results["reference"]]
-    means = {(row["system"], row["criterion"]): row for row in results["means"]}
-    shares = {row["system"]: row["share"] for row in results["preferences"]["systems"]}
-    agreement = {row["criterion"]: row for row in results["agreement"]}
-    questions = [
-        criterion
-        | {
-            "agreement": agreement[criterion["key"]],
-            "comparisons": [
-                row | {"name": systems[row["system"]]["name"]}
-                for row in results["comparisons"]
-                if row["criterion"] == criterion["key"]
-            ],
-        }
-        for criterion in results["criteria"]
-    ]
-    best = max((share["count"] for share in shares.values()), default=0)
-    return {
-        "results": results,
-        "reference": reference,
-        "systems": [
-            system
-            | {
-                "is_reference": system is reference,
-                "means": [means[system["id"], criterion["key"]] for criterion in results["criteria"]],
-                "share": shares[system["id"]],
-            }
-            for system in systems.values()
-        ],
-        "questions": questions,
-        "favourites": [
-            {"name": systems[pk]["name"], "share": share}
-            for pk, share in shares.items()
-            if best and share["count"] == best
-        ],
-        "scratch": [system["name"] for system in systems.values() if system["is_scratch"]],
-    }
-
-
-@require_POST
-def report_again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Compute the report once more."""
-    study = _study(request, pk, Role.LEAD)
-    try:
-        studies.request_report(study, request.user)
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-    return redirect("evaluation:report", study.pk)
-
-
-@require_GET
-def report_progress(request: HttpRequest, pk: int) -> HttpResponse:
-    job = access.object_for(request.user, Report.objects.all(), pk, *READERS)
-    return job_partial(request, job, reverse("evaluation:report-progress", args=[job.pk]))
-
-
-@require_GET
-def report_figure(request: HttpRequest, pk: int, name: str) -> HttpResponse:
-    """A figure as a file of its own."""
-    found = access.object_for(request.user, Report.objects.select_related("study"), pk, *READERS)
-    if name not in found.figures:
-        raise Http404
-    return HttpResponse(
-        found.figures[name],
-        content_type="image/svg+xml",
-        headers={"Content-Disposition": f'attachment; filename="study-{found.study_id}-{name}.svg"'},
-    )
 
 
 def _study(request: HttpRequest, pk: int, *roles: str) -> Study:

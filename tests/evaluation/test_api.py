@@ -43,7 +43,8 @@ def as_(user):
     return client
 
 
-def test_a_study_runs_from_set_up_to_report_through_the_api(lead, project):
+def test_a_study_runs_from_set_up_to_report_through_the_api(lead, project, settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
     systems = SystemFactory.create_batch(2, project=project)
     for item in ItemFactory.create_batch(3, project=project):
         for system in systems:
@@ -96,6 +97,14 @@ def test_a_study_runs_from_set_up_to_report_through_the_api(lead, project):
     jobs.execute(Report.objects, report.pk, reports.run)
     shown = as_(project.memberships.get(role="trainer").user).get(f"/api/reports/{report.pk}/").json()
     assert shown["results"]["counts"]["ratings"] == 12
+    trainer = as_(project.memberships.get(role="trainer").user)
+    listed = trainer.get(f"/api/reports/{report.pk}/files/").json()
+    assert {"report.pdf", "means.svg", "means.csv", "datasheet.md"} <= {row["name"] for row in listed}
+    by_name = {row["name"]: row["url"] for row in listed}
+    assert b"".join(trainer.get(by_name["report.pdf"]).streaming_content).startswith(b"%PDF")
+    assert trainer.get(by_name["methods.txt"]).content.startswith(b"1 reviewer judged")
+    assert trainer.get(f"/api/reports/{report.pk}/files/nothing.csv/").status_code == 404
+    assert as_(reviewer).get(by_name["report.pdf"]).status_code == 404
 
 
 def test_the_api_says_what_is_wrong_with_a_submit(lead, project):

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotation import endpoints, jobs
@@ -609,6 +611,8 @@ def test_a_lead_runs_a_judge_in_the_pages_and_reads_what_it_found_after_closing(
     page = client.get(judge.get_absolute_url()).content.decode()
     assert "beside people" in page and "Weighted kappa" in page and "Chose the same in both orders" in page
     assert "I would rather say B is best." in client.get(unusable).content.decode()
+    report = client.get(reverse("evaluation:report", args=[study.pk])).content.decode()
+    assert "Models as judges, beside people" in report and re.search(r"two people: \d", report)
     assert model.prompt
 
 
@@ -668,6 +672,27 @@ def test_a_trainer_runs_a_judge_by_the_api_and_reads_its_answers_after_closing(s
     assert len(rows) == 4 and rows[0]["content"]["preferred"] == rows[0]["shown"][0]
 
 
+def test_lists_of_judges_cost_the_same_however_many_there_are(server, client, django_assert_max_num_queries):
+    Model(server)
+    study = study_of(items=1)
+    judge = perform(judge_of(study, server))
+    client.force_login(MembershipFactory(project=study.project, role=Role.LEAD).user)
+    pages = (study.get_absolute_url(), reverse("evaluation:judges", args=[study.pk]), "/api/judges/")
+    counts = []
+    for page in pages:
+        client.get(page)
+        with CaptureQueriesContext(connection) as queries:
+            client.get(page)
+        counts.append(len(queries))
+    for seed in range(2, 8):
+        judge_of(study, server, endpoint=judge.endpoint, seed=seed)
+    for page, count in zip(pages, counts, strict=True):
+        with django_assert_max_num_queries(count):
+            shown = client.get(page)
+    spent = {row["id"]: row["spent"]["tokens"] for row in shown.json()["results"]}
+    assert spent.pop(judge.pk) == 300 and set(spent.values()) == {0} and len(spent) == 6
+
+
 def test_a_reviewer_who_may_watch_a_judge_learns_nothing_of_systems_or_answers(server, client):
     Model(server)
     study = study_of(items=2, reviewers=1)
@@ -684,9 +709,21 @@ def test_a_reviewer_who_may_watch_a_judge_learns_nothing_of_systems_or_answers(s
 
 
 @pytest.mark.slow
-def test_the_default_worker_asks(server, worker):
+def test_a_real_worker_that_is_killed_asks_nothing_twice_that_was_answered(server, worker):
     Model(server)
-    worker("default", env={"TEST_API_KEY": KEY})
-    judge = judge_of(study_of(items=2), server)
-    assert wait_until(lambda: Judge.objects.get(pk=judge.pk).status == JobStatus.FINISHED, 60)
-    assert judge.answers.filter(status="ok").count() == 4
+    server.seconds = 0.2
+    env = {"JOB_LEASE_SECONDS": "2", "TEST_API_KEY": KEY}
+    first_worker = worker("default", env=env)
+    study = study_of(items=15, reviewers=1)
+    judge = judge_of(study, server)
+    assert wait_until(lambda: judge.answers.filter(status="ok").count() > 4, 90)
+    first_worker.kill()
+    answered = judge.answers.filter(status="ok").count()
+    assert answered < 30 and all(row.charged_tokens for row in judge.answers.filter(status="asked"))
+    worker("default", env=env)
+    assert wait_until(jobs.requeue_silent, 30)
+    assert wait_until(lambda: not Judge.objects.get(pk=judge.pk).is_active, 90)
+    judge.refresh_from_db()
+    assert (judge.status, judge.attempt, judge.done, judge.failed) == (JobStatus.FINISHED, 2, 30, 0)
+    assert judge.answers.filter(status="ok").count() == 30
+    assert sum(count > 1 for count in server.counts().values()) <= 1, "at most the one that was on its way"
