@@ -130,6 +130,10 @@ class OutputImportAdmin(ReadOnly, admin.ModelAdmin):
     exclude = ["file"]
     inlines = [RejectedInline]
 
+    def get_queryset(self, request):
+        shown = OutputImport.objects.shown_to(request.user)
+        return super().get_queryset(request).filter(pk__in=shown.values("pk"))
+
 
 class CriterionInline(admin.TabularInline):
     model = Criterion

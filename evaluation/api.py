@@ -397,6 +397,9 @@ class OutputImportViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModel
 
     parser_classes = [MultiPartParser, FormParser, JSONParser]
 
+    def get_queryset(self):
+        return super().get_queryset().shown_to(self.request.user)
+
     @extend_schema(request={"multipart/form-data": OutputUploadSerializer}, responses={201: OutputImportSerializer})
     def create(self, request):
         serializer = OutputUploadSerializer(data=request.data)

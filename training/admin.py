@@ -132,9 +132,14 @@ class RunMetricAdmin(FrozenAdmin):
 
 @admin.register(RunSample)
 class RunSampleAdmin(FrozenAdmin):
+    """Not of runs whose model's outputs this administrator rates blind."""
+
     list_display = ("run", "step", "position")
     search_fields = ("run__name",)
     list_select_related = ("run",)
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).exclude(run__in=runs.hidden_from(request.user))
 
 
 @admin.register(PromptVersion)

@@ -331,7 +331,7 @@ class RunViewSet(
         return Response(RunSerializer(run, context=self.get_serializer_context()).data, status=201)
 
     def perform_destroy(self, instance):
-        runs.delete(instance)
+        runs.delete(instance, self.request.user)
 
     @extend_schema(request=None, responses=RunSerializer)
     @action(detail=True, methods=["post"])

@@ -90,11 +90,12 @@ def checked(recipe: Recipe, dataset: Dataset) -> tuple[Hyperparameters, list[str
 
 
 @transaction.atomic
-def delete(run: Run) -> None:
+def delete(run: Run, user: Any = None) -> None:
     """Remove a run and its files.
 
     Raises:
-        ValidationError: it has not ended.
+        ValidationError: it has not ended, or something uses it; what that is is not said to somebody who rates it
+            blind.
     """
     locked = Run.objects.select_for_update().get(pk=run.pk)
     if locked.is_active:
@@ -102,6 +103,8 @@ def delete(run: Run) -> None:
     try:
         locked.delete()
     except RestrictedError as error:
+        if user is not None and run.pk in hidden_from(user):
+            raise ValidationError("The run is in use by a study that you review.") from None
         raise ValidationError(f"The run is in use by {used_by(error)}. Delete that first.") from None
 
 

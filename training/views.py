@@ -198,7 +198,7 @@ def run_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 def run_delete(request: HttpRequest, pk: int) -> HttpResponse:
     found = access.object_for(request.user, Run.objects.all(), pk, Role.TRAINER)
     try:
-        runs.delete(found)
+        runs.delete(found, request.user)
     except ValidationError as error:
         messages.error(request, error.messages[0])
         return redirect(found)

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.jobs import ACTIVE, Job
+from annotation.jobs import ACTIVE, Job, JobQuerySet
 from annotation.models import Endpoint, Item, Project, ProjectScopedQuerySet, upload_path
 from annotation.models.suggestions import MONEY
 from training.models import Dataset, PromptVersion, Run, Split
@@ -262,6 +262,15 @@ class TryOutput(Job):
         return f"{self.system} tried"
 
 
+class OutputImportQuerySet(JobQuerySet):
+    def shown_to(self, user) -> "OutputImportQuerySet":
+        """All but those of projects where this person rates uploaded outputs blind: the file's name, its messages and
+        its rejected rows name systems. What they uploaded themselves they know.
+        """
+        rated = System.objects.filter(kind=SystemKind.UPLOAD).hidden_from(user)
+        return self.exclude(~Q(created_by_id=user.pk), project__in=rated.values("project"))
+
+
 class OutputImport(Job):
     """Outputs read from an uploaded CSV: the counts, and every rejected row with its reason."""
 
@@ -274,7 +283,7 @@ class OutputImport(Job):
         null=True, blank=True, editable=False, help_text="When its rows were written, all at once."
     )
 
-    objects = Job.ScopedManager()
+    objects = OutputImportQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -85,11 +85,11 @@ def _said(results, verdict: str, rows: list[dict[str, Any]], reference: str, cri
 
 def _state(verdicts: list[str]) -> str:
     """Of the systems that are not hidden controls: those are meant to differ."""
-    bad, good = ({"worse", "inferior"} & set(verdicts)), ({"better", "non-inferior"} & set(verdicts))
-    if bad and not good:
-        return BAD
-    if good and not bad:
+    bad, good = {"worse", "inferior"}, {"better", "non-inferior"}
+    if verdicts and set(verdicts) <= good:
         return GOOD
+    if set(verdicts) & bad and not set(verdicts) & good:
+        return BAD
     return WARN if verdicts else NEUTRAL
 
 

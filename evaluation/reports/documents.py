@@ -121,9 +121,9 @@ def document(results: dict[str, Any], figures: dict[str, str]) -> dict[str, Any]
         "answers": results["answers"],
         "tiles": tiles(results) if results["counts"]["finished"] else [],
         "figures": [
-            {"name": name, "title": FIGURES[name][0], "caption": FIGURES[name][1], "svg": svg}
-            for name, svg in figures.items()
-            if name in FIGURES
+            {"name": name, "title": title, "caption": caption, "svg": figures[name]}
+            for name, (title, caption) in FIGURES.items()
+            if name in figures
         ],
         "tables": tables(results) if results["counts"]["finished"] else [],
         "methods": methods(results).split("\n\n"),

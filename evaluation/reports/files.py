@@ -22,7 +22,7 @@ from evaluation import ratings
 from evaluation.models import Report, ReportFile, Study
 from evaluation.reports import words
 from evaluation.reports.datasheet import markdown
-from evaluation.reports.documents import document, table_named
+from evaluation.reports.documents import FIGURES, document, table_named
 from evaluation.reports.methods import methods
 from evaluation.reports.tables import tables
 
@@ -83,7 +83,7 @@ def names(report: Report) -> list[str]:
     """The files that can be had, in the order they are listed."""
     stored = set(report.files.values_list("name", flat=True))
     found = [name for name in ("report.html", "report.pdf") if name in stored]
-    for figure in report.figures:
+    for figure in (name for name in FIGURES if name in report.figures):
         found += [f"{figure}.svg", *([f"{figure}.pdf"] if f"{figure}.pdf" in stored else [])]
     found += [f"{table.name}.csv" for table in tables(report.results)]
     found += ["methods.txt", "datasheet.md"]

@@ -40,7 +40,7 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
         "hidden": found.hidden_from(request.user).distinct().count(),
         "may_generate": _may_generate(request.user, project.pk),
         "may_try": found.exclude(kind=SystemKind.UPLOAD).exists(),
-        "imports": OutputImport.objects.filter(project=project)[:5],
+        "imports": OutputImport.objects.shown_to(request.user).filter(project=project)[:5],
     }
     return render(request, "evaluation/systems.html", context)
 
@@ -184,7 +184,9 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def output_import(request: HttpRequest, pk: int) -> HttpResponse:
     """How an upload stands, then its counts and every rejected row."""
-    job = access.object_for(request.user, OutputImport.objects.select_related("project"), pk, *READERS)
+    job = access.object_for(
+        request.user, OutputImport.objects.shown_to(request.user).select_related("project"), pk, *READERS
+    )
     rejected = job.rejected_rows.all()
     context = {
         "project": job.project,
@@ -197,13 +199,13 @@ def output_import(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def output_import_progress(request: HttpRequest, pk: int) -> HttpResponse:
-    job = access.object_for(request.user, OutputImport.objects.all(), pk, *READERS)
+    job = access.object_for(request.user, OutputImport.objects.shown_to(request.user), pk, *READERS)
     return job_partial(request, job, reverse("evaluation:output-import-progress", args=[job.pk]))
 
 
 @require_POST
 def output_import_cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    job = access.object_for(request.user, OutputImport.objects.all(), pk, *READERS)
+    job = access.object_for(request.user, OutputImport.objects.shown_to(request.user), pk, *READERS)
     job.request_cancel()
     return redirect(job)
 

@@ -82,7 +82,7 @@ def system_of(slot):
 def answers(task, value=3, preferred=None):
     """A complete answer: `value` is a number, or maps a system to its value for every criterion."""
     slots = list(task.slots.prefetch_related("outputs__system"))
-    keys = list(task.study.criteria.values_list("key", flat=True))
+    keys = list(task.study.criteria.values_list("key", flat=True)) if task.study.asks_criteria else []
     chosen = [slot for slot in slots if preferred and any(o.system_id == preferred.pk for o in slot.outputs.all())]
     return {
         "ratings": {

@@ -12,7 +12,18 @@ from annotation import exports, jobs
 from annotation.jobs import JobStatus
 from annotation.models import Export
 from evaluation import guests, output_imports, protocol, reports, studies
-from evaluation.models import FailedOutput, Generation, Guess, OutputImport, PowerAnalysis, Rating, Report, Study
+from evaluation.models import (
+    FailedOutput,
+    Generation,
+    Guess,
+    Judge,
+    JudgeAnswer,
+    OutputImport,
+    PowerAnalysis,
+    Rating,
+    Report,
+    Study,
+)
 from tests.evaluation.factories import (
     OutputFactory,
     SystemFactory,
@@ -291,6 +302,8 @@ def test_the_admin_site_lists_searches_and_opens_everything(client, lead, projec
     system, item = study.reference, study.tasks.first().item
     made = Generation.objects.create(project=project, created_by=lead, system=system, dataset=dataset)
     FailedOutput.objects.create(project=project, system=system, generation=made, item=item)
+    judge = Judge.objects.create(project=project, study=study, created_by=lead, prompt_version=1, model="m")
+    JudgeAnswer.objects.create(judge=judge, page=study.tasks.first())
     studies.close(study, lead)
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
     for model in admin.site._registry:
