@@ -156,7 +156,8 @@ def _design(data: Data) -> dict[str, Any]:
     return {
         "layout": study.layout,
         "layout_words": study.get_layout_display(),
-        "question": study.preference_question if study.asks_preference else "",
+        "question": study.best_question,
+        "worst_question": study.worst_question,
         "texts": len(data.items),
         "systems": len(data.systems),
         "reviewers": len(data.reviewers),
@@ -165,7 +166,7 @@ def _design(data: Data) -> dict[str, Any]:
         "pages": sizes.get("pages"),
         "balance": written.get("balance", ""),
         "assignment": written.get("assignment", ""),
-        "sampling_notes": written.get("sampling_notes", []),
+        "sampling_notes": [*written.get("sampling_notes", []), *written.get("control_notes", [])],
         "drawn": not study.chosen_ids.strip() and bool(study.number_of_items),
         "chosen": bool(study.chosen_ids.strip()),
         "strata": study.get_strata_display() if study.strata else "",
