@@ -369,7 +369,7 @@ def test_criteria_of_ones_own_replace_the_usual_ones():
 
 def test_a_draft_names_the_largest_kinds_of_text_and_counts_the_others(monkeypatch, client):
     monkeypatch.setattr(starting, "MAX_STRATA", 2)
-    study = make_study(items=0)
+    study = make_study(items=0, lead=UserFactory())
     for group, number in (("women", 3), ("migrants", 2), ("roma", 1), ("", 1)):
         for item in ItemFactory.create_batch(number, project=study.project, target_group=group):
             for system in study.systems.all():
