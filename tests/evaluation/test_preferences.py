@@ -330,7 +330,7 @@ def test_preferences_and_exported_ratings_leave_out_the_pages_that_the_main_anal
     for task in study.tasks.select_related("reviewer", "study"):
         seconds = 3 if task.reviewer == hasty else 12
         reviewing.submit(task.reviewer, task.token, answers(task, preferred=first) | {"active_seconds": seconds})
-    studies.close(study, study.created_by)
+    study = studies.close(study, study.created_by)
     counted = exclusions.pages(study)
     assert counted.count() == 12
     rows = list(ratings.rows_of(Study.objects.filter(pk=study.pk)))
