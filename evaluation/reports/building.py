@@ -9,7 +9,6 @@ import numpy as np
 from django.db.models import Count, Q
 
 from annotation.jobs import JobStatus
-from annotation.models import Role
 from evaluation import anonymous, judging, protocol
 from evaluation.analysis import blinding, groups, means, reliability
 from evaluation.analysis.ratings import versions
@@ -383,7 +382,8 @@ def _blinding(data: Data) -> dict[str, Any] | None:
 
 
 def _attention(data: Data) -> dict[str, Any]:
-    """Attention checks, each reviewer's by anonymous name, and reviewers with other roles in the project."""
+    """Attention checks, each reviewer's by anonymous name, and how many have other roles in the project: roles beside a
+    name would tell who it is, in a team with one lead."""
     roles = reading.other_roles(data.study)
     pages = dict(
         data.study.tasks.filter(kind=TaskKind.RATING, done_at__isnull=False)
@@ -402,8 +402,12 @@ def _attention(data: Data) -> dict[str, Any]:
                 "passed": checks.passed if checks else 0,
                 "failed": bool(checks and checks.failed(data.study)),
                 "excluded": pk in data.excluded,
-                "roles": [str(Role(role).label) for role in roles.get(pk, [])],
             }
         )
     done, passed = (sum(row[name] for row in reviewers) for name in ("checks", "passed"))
-    return {"reviewers": reviewers, "passed": plain(share(passed, done)), "asked": data.study.checks}
+    return {
+        "reviewers": reviewers,
+        "with_other_roles": len(roles),
+        "passed": plain(share(passed, done)),
+        "asked": data.study.checks,
+    }
