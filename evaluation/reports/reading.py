@@ -15,6 +15,7 @@ from evaluation.exclusions import Checks
 from evaluation.models import Criterion, Guess, Rating, ReviewTask, SlotOutput, Study, StudyItem, System, TaskKind
 
 CHUNK = 10_000
+CHOICE = ("preferred_id", "worst_id", "tie", "unpreferred")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +36,16 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Choosing:
-    """The choices of counted pages. main: shape (n,). cannot: reason -> pages without a choice. same: pages that
-    nobody was shown, because all their outputs were alike; they are among the choices, as ties."""
+    """The choices of counted pages. main: shape (n,). cannot: reason -> pages without a choice. same: shape (n,), pages
+    that nobody was shown, because all their outputs were alike; they are among the pages, as ties."""
 
     pages: Pages
     main: np.ndarray
     cannot: dict[str, int]
-    same: int
+    same: np.ndarray
+
+    def same_of(self, main: bool) -> int:
+        return int((self.same & self.main).sum() if main else self.same.sum())
 
     def of(self, main: bool) -> Pages:
         if not main:
@@ -233,10 +237,9 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
     ):
         places.setdefault(task, []).append((system_at[system], slot))
     cannot: Counter = Counter()
-    rows: list[tuple[int, int, list[int], list[int], int, int, bool]] = []
-    same = 0
-    answers = tasks.values_list("pk", "item_id", "reviewer_id", "preferred_id", "worst_id", "tie", "unpreferred")
-    for pk, item, reviewer, preferred, worst, tie, reason in answers.iterator(chunk_size=CHUNK):
+    rows: list[tuple[int, int, list[int], list[int], int, int, bool, bool]] = []
+    answers = tasks.values_list("pk", "kind", "item_id", "reviewer_id", *CHOICE)
+    for pk, kind, item, reviewer, preferred, worst, tie, reason in answers.iterator(chunk_size=CHUNK):
         main = kept(pk, reviewer)
         if reason:
             cannot[reason] += main
@@ -247,7 +250,6 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
             numbers.setdefault(slot, len(numbers))
         if preferred is None and not tie and len(numbers) > 1:
             continue  # a page from before its layout asked
-        same += main and len(numbers) == 1
         rows.append(
             (
                 item_at[item],
@@ -257,6 +259,7 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
                 numbers.get(preferred, -1),
                 numbers.get(worst, -1),
                 main,
+                kind == TaskKind.SAME,
             )
         )
     width = max((len(row[2]) for row in rows), default=2)
@@ -279,7 +282,7 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
         ),
         main=np.asarray([row[6] for row in rows], dtype=bool),
         cannot={reason: n for reason, n in cannot.items() if n},
-        same=same,
+        same=np.asarray([row[7] for row in rows], dtype=bool),
     )
 
 
@@ -305,9 +308,6 @@ def _guesses(study: Study, tuned: set[int], item_at, reviewer_at, kept) -> Guess
         is_tuned=np.asarray([True in row[3] for row in clear], dtype=bool),
         mixed=len(rows) - len(clear),
     )
-
-
-CHOICE = ("preferred_id", "worst_id", "tie", "unpreferred")
 
 
 def _repeats(study: Study, criteria: list[Criterion], reviewer_at, kept) -> Repeats:

@@ -1,12 +1,14 @@
 """What a report calls a finding, and what it counts."""
 
+import json
+
 import pytest
 
-from evaluation import reviewing, studies
-from evaluation.models import ReviewTask
+from evaluation import protocol_text, reviewing, studies
+from evaluation.models import Rating, ReviewTask
 from evaluation.reports import building, comparing, reading
-from tests.evaluation.factories import answers, make_study, running_study, start, system_of
-from tests.evaluation.test_reports import answer_to, better, closed, failing_study, rate, spread
+from tests.evaluation.factories import answers, make_study, running_study, start
+from tests.evaluation.test_reports import better, closed, failing_study, rate, spread
 
 pytestmark = pytest.mark.django_db
 
@@ -47,20 +49,12 @@ def test_planned_tests_that_could_not_be_made_count_in_the_family():
         [0.03, None, None, 1.0]
     )
     study = running_study(items=12, systems=2, reviewers=2)
-    criteria = list(study.criteria.values_list("key", flat=True))
-    noise = spread({better(study): 1})
-
-    def level(system, item, reviewer):
-        return noise(system, item, reviewer)
-
-    rate(study, level)
-    from evaluation.models import Rating
-
+    rate(study, spread({better(study): 1}))
     Rating.objects.filter(slot__task__study=study, criterion__key="meaning_kept").update(
         value=None, cannot_judge="context"
     )
     found = closed(study).results["comparisons"]
-    assert criteria and (found["planned"], found["tests"]) == (2, 1)
+    assert (found["planned"], found["tests"]) == (2, 1)
     row = next(row for row in found["rows"] if row["criterion"] == "bias_gone")
     assert row["p_holm"] == pytest.approx(min(1, 2 * row["p"]))
 
@@ -98,3 +92,94 @@ def test_choosing_again_compares_ties_and_skips_what_could_not_be_judged():
     ReviewTask.objects.filter(pk=third.pk).update(tie=False, preferred=third.slots.first())
     study = studies.close(study, study.created_by)
     assert sorted(reading.read(study).repeats.chosen[1].tolist()) == [False, True]
+
+
+@pytest.mark.parametrize("layout", ["pairwise", "best_worst"])
+def test_choices_without_criteria_plan_a_test_of_preference_for_each_system(layout):
+    study = running_study(items=3, systems=3, reviewers=3, layout=layout, ratings_per_output=2)
+    planned = json.loads(study.protocol.text)["planned_tests"]
+    others = set(study.systems.exclude(pk=study.reference_id).values_list("pk", flat=True))
+    assert {(test["kind"], test["system"]) for test in planned} == {("preference", pk) for pk in others}
+    text = protocol_text.markdown(study)
+    assert "Preference" in text and "Tests: 2" in text
+
+
+def chosen_by_text(study, share):
+    """The other system is preferred on so many of ten texts, by every reviewer but not always."""
+    rate_of = {}
+    for task in study.tasks.exclude(kind="same").select_related("reviewer", "study").order_by("item_id", "pk"):
+        number = rate_of.setdefault(task.item_id, len(rate_of))
+        liked = better(study) if number % 10 < share or (number + task.reviewer_id) % 9 == 0 else study.reference
+        reviewing.submit(task.reviewer, task.token, answers(task, 3, preferred=liked))
+
+
+def test_preferences_beside_criteria_are_described_and_those_alone_are_tested():
+    found = {}
+    for layout in ("side_by_side", "pairwise"):
+        study = running_study(items=20, systems=2, reviewers=2, layout=layout)
+        chosen_by_text(study, 8)
+        report = closed(study)
+        found[layout] = report.results["preferences"], report.results["answers"], study.preference_question
+    beside, said, question = found["side_by_side"]
+    (contrast,) = beside["contrasts"]
+    assert (contrast["verdict"], contrast["p_holm"], contrast["test"]["p"]) == ("higher", None, None)
+    assert (beside["planned"], beside["tests"]) == (0, 0) and contrast["wins"]["low"] > 0.5
+    answer = next(row for row in said if row["question"] == question)
+    assert "described, not tested" in answer["sentence"] and answer["state"] == ""
+    alone, said, question = found["pairwise"]
+    (contrast,) = alone["contrasts"]
+    assert (
+        contrast["verdict"] == "better" and contrast["p_holm"] < 0.05 and (alone["planned"], alone["tests"]) == (1, 1)
+    )
+
+
+def test_pages_that_nobody_was_shown_are_no_choices_and_no_finished_pages():
+    study = make_study(items=4, systems=2, reviewers=2, layout="pairwise")
+    for output in better(study).outputs.order_by("item_id")[:3]:
+        output.text = study.reference.outputs.get(item=output.item).text
+        output.save()
+    study = start(study)
+    rate(study, None, preferred=better(study))
+    results = closed(study).results
+    counts = results["counts"]
+    assert (counts["pages"], counts["finished"], counts["same"], counts["texts_rated"]) == (2, 2, 6, 1)
+    assert (results["preferences"]["pages"], results["preferences"]["choices"]) == (8, 2)
+    assert (
+        "2 choices about 1 text by 2 reviewers, and 6 pages alike, counted as ties"
+        in results["answers"][-1]["sentence"]
+    )
+
+
+def test_the_headline_counts_what_the_analysis_uses_and_names_who_is_left_out():
+    study, bad = failing_study("exclude")
+    study.min_seconds = 5
+    study.save()
+    results = closed(study).results
+    counts, out = results["counts"], results["left_out"]
+    assert counts["reviewers_who_rated"] == 3 and counts["used"]["reviewers"] == 2
+    fast = study.tasks.filter(kind="rating", active_seconds__lt=5).exclude(reviewer=bad).count()
+    assert out["fast_pages"] == fast  # those of who is left out anyway are not counted again
+    said = results["answers"][-1]["sentence"]
+    assert f"{counts['used']['ratings']} ratings of 12 texts by 2 reviewers; not counting 1 reviewer" in said
+    assert counts["used"]["ratings"] == sum(row["mean"]["n_ratings"] for row in results["means"])
+
+
+def test_power_is_quoted_as_the_protocol_has_it_and_only_of_the_same_plan():
+    row = {"items": 60, "ratings_per_output": 3, "superiority": [0.8, 0.7, 0.9]}
+    written = {
+        "systems": [{}, {}],
+        "planned_tests": [{}, {}],
+        "sizes": {"texts": 60, "reviewers": 3, "ratings_per_output": 3},
+        "power": {
+            "at": "2026-01-01T00:00:00+00:00",
+            "parameters": {"systems": 2, "reviewers": 3, "tests": 2, "difference": 0.3},
+            "results": {"table": [row], "words": ["As it was."]},
+        },
+    }
+    assert building._power({}) is None and building._power(written | {"power": None}) is None
+    found = building._power(written)
+    assert found["row"] == row and found["words"] == ["As it was."] and not found["differs"]
+    other = building._power(written | {"systems": [{}, {}, {}], "planned_tests": [{}] * 4})
+    assert other["row"] is None and other["words"] == [
+        "It was for another plan: 2 systems where the study has 3 and 2 planned tests where the study has 4."
+    ]
