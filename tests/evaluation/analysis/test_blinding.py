@@ -49,7 +49,8 @@ def test_indices_of_the_crisp_trial():
     chance = 0.5 * (109 * 56 + 54 * 107) / 163**2
     unknown = 253 / 416
     assert found.james.estimate == pytest.approx((1 + unknown + (1 - unknown) * (observed - chance) / chance) / 2)
-    assert found.tuned.verdict == "unblinded" and found.other.verdict == "blind"
+    # Of five reviewers whose guesses may go together the interval of 139 guesses passes 0.2.
+    assert found.tuned.verdict == "unblinded" and found.other.verdict == "unclear"
     assert "did not wholly hold" in found.summary and "tuned systems" in found.summary
 
 
