@@ -35,8 +35,7 @@ def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
     """Everything that was planned, as a JSON document.
 
     Args:
-        facts: what starting found: `items` (external ids with their strata), `pages`, `slots`, `balance`,
-            `assignment` (a hash of who sees what), `per_page`, `ratings_per_output`.
+        facts: what starting found, as `starting._facts` gives it.
     """
     systems = list(study.systems.order_by("pk"))
     criteria = list(study.criteria.all())
@@ -57,7 +56,9 @@ def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
             }
             for criterion in criteria
         ],
-        "design": {name: getattr(study, name) for name in DESIGN},
+        "design": {name: getattr(study, name) for name in DESIGN}
+        # As they are put to reviewers: the layout may word them otherwise than the study's field.
+        | {"preference_question": study.best_question, "worst_question": study.worst_question},
         "exclusions": {name: getattr(study, name) for name in RULES},
         "planned_tests": [
             {"kind": CRITERION, "criterion": criterion.key, "system": system.pk, "hypothesis": criterion.hypothesis}
