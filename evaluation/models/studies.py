@@ -44,6 +44,9 @@ class Layout(models.TextChoices):
 PER_PAGE = {Layout.RATE: (1, 1), Layout.SIDE_BY_SIDE: (2, 4), Layout.PAIRWISE: (2, 2), Layout.BEST_WORST: (3, 4)}
 
 
+BETTER = "Overall, which is the better safe rewrite?"  # asked where a study has no question of its own
+
+
 class Strata(models.TextChoices):
     """What texts are drawn by, so that each kind has its share."""
 
@@ -134,7 +137,7 @@ class Study(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(1_000)],
         help_text="How many reviewers rate each output. Empty: all of them.",
     )
-    preference_question = models.CharField(max_length=200, default="Overall, which is the better safe rewrite?")
+    preference_question = models.CharField(max_length=200, default=BETTER)
     normalisation = models.JSONField(
         default=list, blank=True, help_text="What is taken off an output before it is shown, besides white space."
     )
@@ -234,8 +237,7 @@ class Study(models.Model):
     @property
     def best_question(self) -> str:
         """What people and judges are asked about the outputs of a page together; empty where nothing is."""
-        default = self._meta.get_field("preference_question").default
-        if self.asks_worst and self.preference_question == default:  # it speaks of two
+        if self.asks_worst and self.preference_question == BETTER:  # it speaks of two
             return "Which output is the best?"
         return self.preference_question if self.asks_preference else ""
 
