@@ -916,7 +916,7 @@ class SentAnswersSerializer(AnswersSerializer):
 
 class CannotJudgeSerializer(serializers.Serializer):
     value = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
 
 
 class ReviewTaskSerializer(serializers.ModelSerializer):
