@@ -108,15 +108,15 @@ def test_a_test_replaced_by_wilcoxons_is_said_to_speak_for_texts_only():
     ("layout", "adjusted", "expected"),
     [
         ("side_by_side", [None, None], "No test of preferences was planned"),
-        ("pairwise", [0.01, 0.2], "the 2 tests that could be made are adjusted by Holm's method as a family of their"),
-        ("best_worst", [0.01, None], "the 1 test that could be made is adjusted"),
+        ("pairwise", [0.01, 0.2], "for each system; the p-values of all are adjusted by Holm's method"),
+        ("best_worst", [0.01, None], "1 of 2 could be made; the others count as if p were 1."),
         ("pairwise", [None], "none could be made"),
     ],
 )
 def test_the_methods_say_whether_tests_of_preference_were_planned(layout, adjusted, expected):
     contrasts = [{"p_holm": p} for p in adjusted]
     assert expected in methods.tested_preferences(
-        {"design": {"layout": layout}, "preferences": {"contrasts": contrasts}}
+        {"design": {"layout": layout}, "preferences": {"contrasts": contrasts, "planned": len(adjusted)}}
     )
 
 
