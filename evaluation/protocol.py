@@ -26,14 +26,16 @@ DESIGN = (
 )
 LIBRARIES = ("django", "numpy", "scipy", "statsmodels", "krippendorff")
 RULES = ("on_failure", "min_passed", "min_seconds")
+# What a planned test is about. A study plans tests of one kind, adjusted together: of criteria where reviewers rate
+# them, of preferences where choosing is all they do. Beside criteria preferences are described, not tested.
+CRITERION, PREFERENCE = "criterion", "preference"
 
 
 def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
     """Everything that was planned, as a JSON document.
 
     Args:
-        facts: what starting found: `items` (external ids with their strata), `pages`, `slots`, `balance`,
-            `assignment` (a hash of who sees what), `per_page`, `ratings_per_output`.
+        facts: what starting found, as `starting._facts` gives it.
     """
     systems = list(study.systems.order_by("pk"))
     criteria = list(study.criteria.all())
@@ -54,13 +56,20 @@ def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
             }
             for criterion in criteria
         ],
-        "design": {name: getattr(study, name) for name in DESIGN},
+        "design": {name: getattr(study, name) for name in DESIGN}
+        # As they are put to reviewers: the layout may word them otherwise than the study's field.
+        | {"preference_question": study.best_question, "worst_question": study.worst_question},
         "exclusions": {name: getattr(study, name) for name in RULES},
         "planned_tests": [
-            {"criterion": criterion.key, "system": system.pk, "hypothesis": criterion.hypothesis}
+            {"kind": CRITERION, "criterion": criterion.key, "system": system.pk, "hypothesis": criterion.hypothesis}
             for criterion in tested
             for system in others
             if study.asks_criteria
+        ]
+        or [
+            {"kind": PREFERENCE, "system": system.pk, "hypothesis": Hypothesis.DIFFERENCE}
+            for system in others
+            if not study.asks_criteria
         ],
         "correction": "Holm over the planned tests",
         "reviewers": [str(member.user) for member in study.reviewers.select_related("user")],

@@ -25,7 +25,7 @@ from evaluation.models import (
 
 HIDDEN = "Hidden from you until the study closes, because you review it."
 # What of the document and of amendments may name systems, or tell who wrote what.
-TELLING = ("systems", "reference", "tuned", "hypotheses", "planned_tests")
+TELLING = ("systems", "reference", "tuned", "hypotheses", "planned_tests", "control_notes")
 TELLING_DESIGN = ("seed", "openings")
 # Names of fields for people, in amendments.
 LABELS = {
@@ -101,7 +101,8 @@ def _systems(content: dict[str, Any]) -> Section:
             "tuned" if system["id"] in content["tuned"] else "",
         ]
         rows.append([system["name"], SystemKind(system["kind"]).label, ", ".join(filter(None, part))])
-    return Section("Systems", tables=[Table(["System", "What it is", "Part"], rows)])
+    notes = list(content.get("control_notes", []))
+    return Section("Systems", texts=notes, tables=[Table(["System", "What it is", "Part"], rows)])
 
 
 def _texts(content: dict[str, Any]) -> Section:
@@ -140,6 +141,8 @@ def _pages(content: dict[str, Any]) -> Section:
     ]
     if design["layout"] != Layout.RATE:
         facts.append(("Preference", design["preference_question"]))
+    if design.get("worst_question"):
+        facts.append(("Besides", design["worst_question"]))
     if "shown_as" in content:
         facts.append(("Outputs are shown", "\n".join(content["shown_as"])))
     facts.append(("Who sees what", f"SHA-256 {content['assignment']}"))
@@ -170,14 +173,14 @@ def _tests(content: dict[str, Any]) -> Section:
     criteria = {criterion["key"]: criterion for criterion in content["criteria"]}
     rows = [
         [
-            criteria[test["criterion"]]["name"],
+            criteria[test["criterion"]]["name"] if "criterion" in test else "Preference",
             names[test["system"]],
             names[content["reference"]],
             Hypothesis(test["hypothesis"]).label,
         ]
         for test in content["planned_tests"]
     ]
-    head = ["Criterion", "System", "Reference", "Hypothesis"]
+    head = ["Of", "System", "Reference", "Hypothesis"]
     facts = [("Tests", str(len(rows))), ("Correction", content["correction"])]
     return Section("Planned tests", facts, tables=[Table(head, rows)])
 

@@ -55,13 +55,13 @@ def tiles(results: dict[str, Any]) -> list[dict[str, str]]:
     counts, found = results["counts"], []
     if results["criteria"]:
         found.append(
-            (f"{counts['ratings']:,}", f"ratings from {words.count(counts['reviewers_who_rated'], 'reviewer')}")
+            (f"{counts['used']['ratings']:,}", f"ratings from {words.count(counts['used']['reviewers'], 'reviewer')}")
         )
     else:
         found.append(
             (
-                f"{results['preferences']['pages']:,}",
-                f"choices of {words.count(counts['reviewers_who_rated'], 'reviewer')}",
+                f"{results['preferences']['choices']:,}",
+                f"choices of {words.count(counts['used']['reviewers'], 'reviewer')}",
             )
         )
     found.append(

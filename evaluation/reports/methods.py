@@ -58,6 +58,8 @@ def _design(results: dict[str, Any]) -> list[str]:
         said.append(f"{finished}.")
     if design["question"]:
         said.append(f"The question about preference was “{design['question']}”; “about the same” was an answer.")
+    if design.get("worst_question"):
+        said.append(f"Whoever chose an output was then asked “{design['worst_question']}”.")
     return said
 
 

@@ -334,7 +334,8 @@ def _preferences(results: dict[str, Any]) -> Table | None:
 def _preference_note(results: dict[str, Any]) -> str:
     found = results["preferences"]
     note = [
-        f"{words.count(found['pages'], 'choice')}. Strengths are log odds by the model of Bradley, Terry and Davidson."
+        f"{words.count(found['choices'], 'choice')}.",
+        "Strengths are log odds by the model of Bradley, Terry and Davidson.",
     ]
     if found["same"]:
         note.append(
