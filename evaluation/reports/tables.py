@@ -149,7 +149,7 @@ def _distribution(results: dict[str, Any]) -> Table:
 def _comparisons(results: dict[str, Any]) -> Table:
     names, criteria = _names(results), _criteria(results)
     tests = results["comparisons"]["tests"]
-    planned = results["comparisons"].get("planned", tests)
+    planned = results["comparisons"]["planned"]
     said = (
         f"{words.count(planned, 'planned test')}, adjusted together by Holm's method" if planned else "no planned test"
     )
