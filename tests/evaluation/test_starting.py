@@ -378,8 +378,14 @@ def placed(study):
 def twin(study, **values):
     """A study of the same systems, texts and reviewers with the same seed."""
     made = studies.create(
-        study.project, study.created_by, systems=study.systems.all(), reference=study.reference, name="Twin", seed=study.seed, **values
-    )  # fmt: skip
+        study.project,
+        study.created_by,
+        systems=study.systems.all(),
+        reference=study.reference,
+        name="Twin",
+        seed=study.seed,
+        **values,
+    )
     for person in study.reviewers.all():
         StudyMembership.objects.create(study=made, user=person.user)
     return made
