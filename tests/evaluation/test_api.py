@@ -335,7 +335,9 @@ def test_the_admin_site_saves_a_draft_with_guests_and_changes_neither_people_nor
             f"{prefix}-INITIAL_FORMS": formset.initial_form_count(),
         }
         for form in formset.forms:
-            sent |= {form.add_prefix(name): form[name].value() or "" for name in form.fields}
+            sent |= {
+                form.add_prefix(name): "" if form[name].value() is None else form[name].value() for name in form.fields
+            }
             sent[form.add_prefix("DELETE")] = "on" if prefix == "reviewers" else ""
     answer = client.post(url, sent)
     assert answer.status_code == 302, answer.context["errors"]

@@ -169,10 +169,9 @@ def setting(world):  # noqa: F811
 
 def pilot_of(project, lead, systems):
     """A closed study over the same systems, which other people rated: with its report, and preferences made of it."""
-    pilot = start(
-        make_blind_study("side_by_side", [UserFactory()], project=project, lead=lead, systems=systems, items=4)
-    )
-    rate_everything(pilot, preferred=systems[0])
+    people, levels = [UserFactory()], {system: 5 - place for place, system in enumerate(systems)}
+    pilot = start(make_blind_study("rate", people, project=project, lead=lead, systems=systems, items=4, checks=0))
+    rate_everything(pilot, levels)
     pilot = studies.close(pilot, lead)
     jobs.execute(Report.objects, pilot.reports.get().pk, reports.run)
     preferences.from_study(pilot, lead)

@@ -24,7 +24,7 @@ def _media(settings, tmp_path):
 @pytest.fixture
 def pilot():
     """Closed, with its report and preferences."""
-    study = running_study(items=3, systems=2, reviewers=1, name="Pilot")
+    study = running_study(items=3, systems=2, reviewers=1, name="Pilot", lead=UserFactory())
     for number, system in enumerate(study.systems.order_by("pk")):
         system.name = f"quagga-{number}"
         system.save(update_fields=["name"])
