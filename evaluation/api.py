@@ -992,11 +992,11 @@ class ReviewTaskSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(str)
     def get_preference_question(self, task) -> str:
-        return reviewing.best_question(task.study) if self._asked(task) else ""
+        return task.study.best_question if self._asked(task) else ""
 
     @extend_schema_field(str)
     def get_worst_question(self, task) -> str:
-        return reviewing.WORST_QUESTION if task.study.asks_worst and self._asked(task) else ""
+        return task.study.worst_question if self._asked(task) else ""
 
     @extend_schema_field(CannotJudgeSerializer(many=True))
     def get_cannot_judge(self, task) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """What a study leaves out of its main analysis: reviewers and pages, by rules that were fixed before the start."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q
 
@@ -59,7 +60,25 @@ def excluded_reviewers(study: Study) -> set[int]:
 
 def too_fast(study: Study) -> Q:
     """Pages that were answered in less time than the study asks. One that nobody was shown took no time."""
-    return Q(active_seconds__lt=study.min_seconds) & ~Q(kind=TaskKind.SAME)
+    return Q(kind=TaskKind.RATING, active_seconds__lt=study.min_seconds)
+
+
+def rule_of(study: Study, excluded: set[int], reviewer: int, kind: str, seconds: int) -> str:
+    """Which rule leaves a finished page out, as `pages` does; empty where none does.
+
+    Args:
+        excluded: as `excluded_reviewers` gives them.
+    """
+    if reviewer in excluded:
+        return FAILED_CHECKS
+    return TOO_FAST if kind == TaskKind.RATING and seconds < study.min_seconds else ""
+
+
+def pages_sql(study: Study) -> tuple[str, dict[str, Any]]:
+    """SQL that selects the ids of `pages`, and its named parameters, for a larger query."""
+    sql, values = pages(study).order_by().values("pk").query.sql_with_params()
+    named = {f"page_{number}": value for number, value in enumerate(values)}
+    return sql % tuple(f"%({name})s" for name in named), named
 
 
 def pages(study: Study):

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from annotation.svg import COLOURS, ON_ACCENT
+from evaluation.reports import words
 
 INK, MUTED, LINE, ACCENT, WARN = COLOURS
 MARKERS = "os^Dv<>PXh*d"  # a system's, by its place; the reference's is hollow
@@ -162,23 +163,30 @@ def preferences(results: dict[str, Any]) -> str:
 
 
 def groups(results: dict[str, Any]) -> str:
-    """Differences from the reference by group of texts, partly pooled where that can be, else each group's own."""
+    """Differences from the reference by group of texts, partly pooled where that can be, else each group's own,
+    hollow where others are pooled."""
     rows = [row for row in results["groups"] if row["plain"]["estimate"] is not None]
-    labels = list(dict.fromkeys(row["group"] for row in rows))
-    if not labels or len(labels) > 20:
+    places = list(dict.fromkeys((row["by"], row["group"]) for row in rows))
+    if not places or len(places) > 20:
         return ""
-    reach = 1.1 * max(abs(row["pooled"][key] or row["plain"][key] or 0.25) for row in rows for key in ("low", "high"))
+    shown = [row["pooled"] if row["pooled"]["estimate"] is not None else row["plain"] for row in rows]
+    ends = [abs(one[key] or 0.0) for one in shown for key in ("estimate", "low", "high")]
+    reach = 1.1 * max([*ends, 0.25])
+    mixed = 0 < sum(one is row["plain"] for row, one in zip(rows, shown, strict=True)) < len(rows)
+    several = len({by for by, _ in places}) > 1
+    labels = [_short(group, 24) + (f"\n({words.GROUPS[by]})" if several else "") for by, group in places]
     systems = results["systems"][1:]
     lane = 0.8 / len(systems)
-    figure, panels = _panels(results["criteria"], max(2, round(0.55 * len(labels) * len(systems))))
+    figure, panels = _panels(
+        results["criteria"], max(2, round((0.9 if several else 0.55) * len(labels) * len(systems)))
+    )
     for number, (panel, criterion) in enumerate(zip(panels, results["criteria"], strict=True)):
         panel.axvline(0, color=INK, linewidth=0.8)
-        for row in rows:
+        for row, one in zip(rows, shown, strict=True):
             if row["criterion"] == criterion["key"]:
-                shown = row["pooled"] if row["pooled"]["estimate"] is not None else row["plain"]
-                place = labels.index(row["group"]) + (row["system"] - 1 - (len(systems) - 1) / 2) * lane
-                _point(panel, shown, row["system"], place)
-        _rows(panel, [_short(label, 24) for label in labels], number)
+                place = places.index((row["by"], row["group"])) + (row["system"] - 1 - (len(systems) - 1) / 2) * lane
+                _point(panel, one, row["system"], place, hollow=mixed and one is row["plain"])
+        _rows(panel, labels, number)
         panel.set_xlim(-reach, reach)
         panel.set_xlabel("← worse, in levels, better →")
         panel.grid(axis="x", color=LINE, linewidth=0.8)
@@ -201,7 +209,7 @@ DRAWN: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def _point(panel, estimate: dict[str, Any], system: int, place: int | None = None) -> None:
+def _point(panel, estimate: dict[str, Any], system: int, place: float | None = None, *, hollow: bool = False) -> None:
     """A system's estimate as its marker, hollow for the reference, on its interval."""
     place = system if place is None else place
     colour = WARN if system == 0 else ACCENT
@@ -212,7 +220,7 @@ def _point(panel, estimate: dict[str, Any], system: int, place: int | None = Non
         [place],
         MARKERS[system % len(MARKERS)],
         color=colour,
-        markerfacecolor="none" if system == 0 else colour,
+        markerfacecolor="none" if system == 0 or hollow else colour,
         markersize=7,
         markeredgewidth=1.8 if system == 0 else 1,
     )

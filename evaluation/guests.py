@@ -33,6 +33,7 @@ TOKEN_BYTES = 32  # 256 random bits: nothing that could be guessed
 USED_EVERY = timedelta(minutes=1)  # how fine "last used" is
 BACKEND = "evaluation.guests.GuestBackend"
 SESSION_KEY = "guest_link"
+ENDED = "guest_link_ended"  # of a request: its session ends with the response
 
 ACTIONS = {
     "guest.invited": "made a link for a reviewer without an account",
@@ -281,7 +282,10 @@ class GuestMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if getattr(request, ENDED, False):
+            logout(request)
+        return response
 
     def process_view(self, request: HttpRequest, view: Callable, args: Any, kwargs: Any) -> HttpResponse | None:
         if request.session.get(BACKEND_SESSION_KEY) != BACKEND:
@@ -296,10 +300,13 @@ class GuestMiddleware:
             logout(request)
             return _refused(request, f"Your link was replaced by a new one. Open that one, or ask {contact(link)}.")
         if words := refusal(link):
+            # What was typed before the end arrives after it; it is kept and counts for nothing. An ended link has that
+            # once, and reads nothing.
+            if name in DRAFTS and (not link.ended_at or request.method in ("POST", "PUT")):
+                setattr(request, ENDED, bool(link.ended_at))
+                return None
             if link.ended_at:
                 logout(request)
-            elif name in DRAFTS:  # what was typed before the end arrives after it; it is kept and counts for nothing
-                return None
             return _refused(request, words)
         if not _is_of_rating(view):
             if name == "annotation:home":

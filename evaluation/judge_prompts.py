@@ -121,10 +121,10 @@ def _criteria(page: Page) -> str:
 def _question(page: Page) -> str:
     if not page.asks_preference:
         return ""
-    asked = f"{page.study.preference_question} Answer with the letter of one output as “preferred”"
+    asked = f"{page.study.best_question} Answer with the letter of one output as “preferred”."
     if page.asks_worst:
-        asked += ", and with that of the worst one as “worst”"
-    return f"{asked}. Where all are about the same, “preferred” is “{TIE}”{' and “worst” is null' * page.asks_worst}."
+        asked += f" {page.study.worst_question} Answer with the letter of another one as “worst”."
+    return f"{asked} Where all are about the same, “preferred” is “{TIE}”{' and “worst” is null' * page.asks_worst}."
 
 
 def _form(page: Page) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
 from evaluation import exclusions
-from evaluation.models import Criterion, Study, SystemKind, TaskKind
+from evaluation.models import Criterion, Study, SystemKind
 from training import preferences
 from training.models import PreferenceSource
 from training.preferences import DIGEST, Made
@@ -31,8 +31,7 @@ shown AS MATERIALIZED (
     JOIN evaluation_slotoutput link ON link.slot_id = slot.id
     JOIN evaluation_output output ON output.id = link.output_id
     JOIN evaluation_system system ON system.id = output.system_id
-    WHERE task.study_id = %(study)s AND task.kind = %(kind)s AND task.done_at IS NOT NULL
-        AND NOT task.reviewer_id = ANY(%(excluded)s) AND task.active_seconds >= %(min_seconds)s
+    WHERE task.id IN ({pages})
     GROUP BY task.id, slot.id
 )
 """
@@ -153,11 +152,8 @@ def _query(study: Study, options: Options) -> tuple[str, dict[str, Any]]:
     if errors:
         raise ValidationError(errors)
     criteria = study.criteria.all() if by == ALL else study.criteria.filter(key=by)
-    values = {
+    values: dict[str, Any] = {
         "study": study.pk,
-        "kind": TaskKind.RATING,
-        "excluded": sorted(exclusions.excluded_reviewers(study)),
-        "min_seconds": study.min_seconds,
         "original": SystemKind.ORIGINAL,
         "rewrite": SystemKind.REWRITE,
         "use_rewrite": options.use_rewrite,
@@ -169,8 +165,10 @@ def _query(study: Study, options: Options) -> tuple[str, dict[str, Any]]:
         "distance": options.distance,
     }
     choice = by == CHOICE
+    pages, named = exclusions.pages_sql(study)
+    values |= named
     query = PREFERRED.format(
-        shown=SHOWN,
+        shown=SHOWN.format(pages=pages),
         rated="" if choice else RATED,
         pairs=BY_CHOICE if choice else BY_RATINGS,
         enough=ENOUGH[choice],

@@ -28,7 +28,7 @@ DESIGN = (
 # attention checks from those that count: left out for whoever rates its systems blind.
 TELLING = (
     *("systems", "reference", "tuned", "controls", "hypotheses", "planned_tests", "seed", "openings", "shown_as"),
-    *("dataset", "items", "chosen_ids"),
+    *("dataset", "items", "chosen_ids", "control_notes"),
 )
 LIBRARIES = ("django", "numpy", "scipy", "statsmodels", "krippendorff")
 RULES = ("on_failure", "min_passed", "min_seconds")
@@ -38,8 +38,7 @@ def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
     """Everything that was planned, as a JSON document.
 
     Args:
-        facts: what starting found: `items` (external ids with their strata), `pages`, `slots`, `balance`,
-            `assignment` (a hash of who sees what), `per_page`, `ratings_per_output`.
+        facts: what starting found, as `starting._facts` gives it.
     """
     systems = list(study.systems.order_by("pk"))
     criteria = list(study.criteria.all())
@@ -60,7 +59,9 @@ def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
             }
             for criterion in criteria
         ],
-        "design": {name: getattr(study, name) for name in DESIGN},
+        "design": {name: getattr(study, name) for name in DESIGN}
+        # As they are put to reviewers: the layout may word them otherwise than the study's field.
+        | {"preference_question": study.best_question, "worst_question": study.worst_question},
         "exclusions": {name: getattr(study, name) for name in RULES},
         "planned_tests": [
             {"criterion": criterion.key, "system": system.pk, "hypothesis": criterion.hypothesis}

@@ -96,7 +96,8 @@ def _systems(content: dict[str, Any]) -> Section:
             "tuned" if system["id"] in content["tuned"] else "",
         ]
         rows.append([system["name"], SystemKind(system["kind"]).label, ", ".join(filter(None, part))])
-    return Section("Systems", tables=[Table(["System", "What it is", "Part"], rows)])
+    notes = list(content.get("control_notes", []))
+    return Section("Systems", texts=notes, tables=[Table(["System", "What it is", "Part"], rows)])
 
 
 def _texts(content: dict[str, Any]) -> Section:
@@ -137,6 +138,8 @@ def _pages(content: dict[str, Any]) -> Section:
     ]
     if design["layout"] != Layout.RATE:
         facts.append(("Preference", design["preference_question"]))
+    if design.get("worst_question"):
+        facts.append(("Besides", design["worst_question"]))
     if "shown_as" in content:
         facts.append(("Outputs are shown", "\n".join(content["shown_as"])))
     facts.append(("Who sees what", f"SHA-256 {content['assignment']}"))

@@ -10,7 +10,7 @@ from django.db.models import OuterRef, QuerySet
 from annotation import exports
 from annotation.models import Export, Project, Role
 from evaluation import anonymous, exclusions
-from evaluation.models import Slot, SlotOutput, Study, StudyItem, StudyQuerySet, StudyStatus, TaskKind
+from evaluation.models import Slot, SlotOutput, Study, StudyItem, StudyQuerySet, StudyStatus
 from evaluation.studies import HIDDEN_RESULTS
 
 # What each column means, for the codebook beside raw data and for docs/formats.md.
@@ -92,7 +92,7 @@ def rows_of(studies: QuerySet[Study], *, names: dict[int, str] | None = None) ->
         names: of reviewers by user id, instead of their own; what could tell who they are is left out then.
     """
     excluded = {study.pk: exclusions.excluded_reviewers(study) for study in studies}
-    least = {study.pk: study.min_seconds for study in studies}
+    by_id = {study.pk: study for study in studies}
     drawn = StudyItem.objects.filter(study__in=studies.values("pk")).exclude(stratum="")
     strata = {(study, item): stratum for study, item, stratum in drawn.values_list("study_id", "item_id", "stratum")}
     sharing = SlotOutput.objects.filter(slot=OuterRef("pk")).order_by("output__system_id")
@@ -101,11 +101,7 @@ def rows_of(studies: QuerySet[Study], *, names: dict[int, str] | None = None) ->
         study, kind = row["task__study_id"], row["task__kind"]
         system = row["slot_outputs__output__system__name"] or ""
         reviewer = row["task__reviewer_id"]
-        rule = ""
-        if reviewer in excluded[study]:
-            rule = exclusions.FAILED_CHECKS
-        elif kind == TaskKind.RATING and row["task__active_seconds"] < least[study]:
-            rule = exclusions.TOO_FAST
+        rule = exclusions.rule_of(by_id[study], excluded[study], reviewer, kind, row["task__active_seconds"])
         values = {
             "study": row["task__study__name"],
             "layout": row["task__study__layout"],

@@ -71,14 +71,18 @@ def keep(task: ReviewTask, draft: dict[str, Any], base: Base, *, late: bool = Fa
     """Write a checked draft to a page, whose row the caller has locked and saves.
 
     Args:
-        late: it can no longer count, and is kept whatever it was based on.
+        late: it can no longer count, and is kept whatever it was based on. Only what was submitted already, from an
+        older tab, replaces nothing.
 
     Raises:
         Conflict: somebody else saved since, or submitted the page. Without a version the last write wins.
     """
     if task.done_at:
         if same(answers_of(task), draft):
-            drafts.write(task, None, base)
+            if base.allows(task) or open_draft(task) is None:
+                drafts.write(task, None, base)
+            elif not late:
+                raise Conflict(facts(task), NEWER)
             return
         if base.version is None or late:
             draft["revision"] = task.revision

@@ -132,17 +132,6 @@ def work_of(user, study: Study) -> dict[str, int]:
     return {"texts": found["texts"], "outputs": outputs, "seconds": found["seconds"] or 0}
 
 
-def best_question(study: Study) -> str:
-    """What is asked about the outputs of a page together."""
-    default = Study._meta.get_field("preference_question").default
-    if study.asks_worst and study.preference_question == default:  # it speaks of two
-        return "Which output is the best?"
-    return study.preference_question
-
-
-WORST_QUESTION = "Which output is the worst?"
-
-
 def asks_preference(task: ReviewTask, slots: list[Slot]) -> bool:
     """Whether the page asks for the better output: not where all its outputs are one."""
     return task.study.asks_preference and len(slots) > 1
@@ -171,7 +160,7 @@ def clean_content(
         if preferred not in (TIE, "", *CannotJudge.values) and preferred not in by_id:
             errors.append("The preferred output is not part of this task.")
         elif complete and not preferred:
-            errors.append(best_question(task.study))
+            errors.append(task.study.best_question)
     else:
         preferred = ""
     if task.study.asks_worst and preferred in by_id:
@@ -180,7 +169,7 @@ def clean_content(
         elif worst and worst == preferred:
             errors.append("The best and the worst output cannot be the same.")
         elif complete and not worst:
-            errors.append(WORST_QUESTION)
+            errors.append(task.study.worst_question)
     elif not (task.study.asks_worst and not complete and worst in by_id):
         worst = ""
     comment = content.get("comment") or ""
@@ -290,7 +279,7 @@ def submit(user, token: uuid.UUID, content: dict[str, Any], base: Base = LAST_WR
     try:
         return _submit(user, token, content, base)
     except TooLate:
-        save_draft(user, token, content)  # raises it again, once it is kept
+        save_draft(user, token, content, base)  # raises it again, once it is kept
         raise
 
 
@@ -314,7 +303,8 @@ def _submit(user, token: uuid.UUID, content: dict[str, Any], base: Base) -> Revi
     # The page counts from when it opened the task and starts with what had been counted before.
     task.active_seconds = max(task.active_seconds, clean_seconds(content.get("active_seconds")))
     if task.done_at and review_drafts.same(review_drafts.answers_of(task), cleaned):
-        drafts.write(task, None, base)
+        if base.allows(task):  # else an older tab sent it, and somebody typed a change since
+            drafts.write(task, None, base)
         task.save(update_fields=[*drafts.FIELDS, "active_seconds"])
         return task
     if task.done_at and base.version is not None and content.get("revision") != task.revision:

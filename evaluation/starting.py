@@ -14,7 +14,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import Avg, Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Avg, Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -49,6 +49,7 @@ MAX_SLOTS = 100_000  # starting happens in one request; this many take some ten 
 # one criterion, to choose the better one, to guess about one page.
 READ_SECONDS, RATE_SECONDS, CHOOSE_SECONDS, GUESS_SECONDS = 10, 5, 8, 20
 MEASURED = 20
+MAX_STRATA = 50  # kinds of text that a draft's page names
 CHECK_LEVEL = (
     "This is a check that outputs are read, and no output. Please choose level {level} for every question about it."
 )
@@ -203,11 +204,28 @@ def _warnings(study: Study, systems: list[System]) -> list[str]:
             f"{_some(people)} {'has' if len(people) == 1 else 'have'} a role in the project besides, and may know "
             "the systems or their outputs. The report will say so."
         )
+    found += _older_controls(systems, _complete(_pool(study, systems, _chosen(study)), systems))
     reviewers = study.reviewers.count()
     if reviewers == 1 or (reviewers and study.ratings_per_output == 1):
         found.append("Each output is rated once: nothing will be known about how far reviewers agree.")
     if study.asks_criteria and not study.criteria.exclude(hypothesis=Hypothesis.NONE).exists():
         found.append("No test is planned: every criterion is described only. Say what you expect of at least one.")
+    return found
+
+
+def _older_controls(systems: list[System], items: QuerySet[Item]) -> list[str]:
+    """Of which texts a hidden system shows what an earlier study showed, and not what it would be today."""
+    found = []
+    for system in systems:
+        if system.kind != SystemKind.REWRITE:  # a text itself never changes
+            continue
+        shown = Output.objects.filter(system=system, item__in=items.order_by().values("pk"))
+        shown = shown.filter(Exists(SlotOutput.objects.filter(output=OuterRef("pk"))))
+        if count := shown.exclude(text=F("item__pair__rewrite")).count():
+            found.append(
+                f"{system.name} shows an older rewrite for {_count(count, 'text')}: an earlier study showed it, so it "
+                "stays as it was. The rewrite approved today reads otherwise."
+            )
     return found
 
 
@@ -271,16 +289,27 @@ def _complete(pool: QuerySet[Item], systems: list[System]) -> QuerySet[Item]:
     return pool
 
 
-def strata_of(study: Study) -> list[dict[str, Any]]:
-    """How many texts of each stratum there are to draw from: `stratum` and `n`, the largest first."""
-    systems = list(study.systems.all())
+@dataclass(frozen=True)
+class Kinds:
+    """largest: the largest kinds of text, at most MAX_STRATA, each with `stratum` and `n`. total: of all kinds."""
+
+    largest: list[dict[str, Any]] = field(default_factory=list)
+    total: int = 0
+
+    @property
+    def more(self) -> int:
+        return self.total - len(self.largest)
+
+
+def strata_of(study: Study) -> Kinds:
+    """How many texts of each stratum there are to draw from."""
     if not study.strata:
-        return []
+        return Kinds()
+    systems = list(study.systems.all())
     rows = _complete(_pool(study, systems, _chosen(study)), systems).order_by().values(study.strata)
-    return [
-        {"stratum": row[study.strata], "n": row["n"]}
-        for row in rows.annotate(n=Count("pk")).order_by("-n", study.strata)
-    ]
+    rows = rows.annotate(n=Count("pk"))
+    largest = [{"stratum": row[study.strata], "n": row["n"]} for row in rows.order_by("-n", study.strata)[:MAX_STRATA]]
+    return Kinds(largest, len(largest) if len(largest) < MAX_STRATA else rows.count())
 
 
 def _draw(study: Study, systems: list[System]) -> tuple[list[StudyItem], list[str]]:
@@ -397,6 +426,10 @@ def _facts(study: Study, plan: assignment.Plan, pages: list[assignment.Page], no
     return {
         "items": [list(row) for row in strata],
         "sampling_notes": notes,
+        "control_notes": _older_controls(
+            list(study.systems.order_by("pk")),
+            Item.objects.filter(pk__in=study.drawn.filter(spare=False).values("item")),
+        ),
         "shown_as": rules_of(study).describe(),
         "sizes": {
             "texts": plan.items,
@@ -414,7 +447,9 @@ def _facts(study: Study, plan: assignment.Plan, pages: list[assignment.Page], no
 # What the hidden systems show is written when the study starts. An output that a study has shown stays as it is.
 CONTROL_OUTPUTS = {
     SystemKind.ORIGINAL: "SELECT id, text FROM annotation_item WHERE id = ANY(%(items)s)",
-    SystemKind.REWRITE: "SELECT item_id, rewrite FROM annotation_pair WHERE item_id = ANY(%(items)s)",
+    SystemKind.REWRITE: (
+        "SELECT item_id, rewrite FROM annotation_pair WHERE item_id = ANY(%(items)s) AND status = %(approved)s"
+    ),
 }
 WRITE_CONTROLS = """
 INSERT INTO evaluation_output (project_id, system_id, item_id, text, created_at)
@@ -430,8 +465,15 @@ def _write_controls(study: Study, systems: list[System], items: list[int]) -> No
             if system.kind in CONTROLS:
                 cursor.execute(
                     WRITE_CONTROLS.format(made=CONTROL_OUTPUTS[SystemKind(system.kind)]),
-                    {"project": study.project_id, "system": system.pk, "items": items},
+                    {
+                        "project": study.project_id,
+                        "system": system.pk,
+                        "items": items,
+                        "approved": PairStatus.APPROVED,
+                    },
                 )
+                if Output.objects.filter(system=system, item__in=items).count() < len(items):
+                    raise ValidationError("While the study started, a rewrite lost its approval. Start it once more.")
 
 
 class _Maker:

@@ -90,12 +90,12 @@ def change(
     criteria: list[dict[str, Any]] | None = None,
     **values: Any,
 ) -> Study:
-    """Change a study that has not started. What is None stays.
+    """Change a study that has not started. What is None stays, as it is stored: `study` itself may be older.
 
     Raises:
         ValidationError: it has started, or keyed by field.
     """
-    locked_draft(study)
+    study = locked_draft(study)
     for name, value in values.items():
         setattr(study, name, value)
     before = list(study.systems.all())
@@ -129,15 +129,18 @@ def _save(study: Study, systems: list[System], tuned: list[System], controls: li
 
 
 def control(project: Project, kind: str, user) -> System:
-    """The project's system whose outputs are the texts themselves, or their approved rewrites."""
+    """The project's system whose outputs are the texts themselves, or their approved rewrites. Within a transaction."""
     if kind not in CONTROLS:
         raise ValidationError({"controls": f"A hidden system is one of {', '.join(CONTROLS)}."})
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two first uses at once make one system
     found = System.objects.filter(project=project, kind=kind).first()
     if found is not None:
         return found
-    name = CONTROL_NAMES[SystemKind(kind)]
-    if System.objects.filter(project=project, name=name).exists():
-        name = f"{name} (hidden)"
+    name = usual = CONTROL_NAMES[SystemKind(kind)]
+    number = 1
+    while System.objects.filter(project=project, name=name).exists():
+        name = f"{usual} (hidden)" if number == 1 else f"{usual} (hidden {number})"
+        number += 1
     return System.objects.create(project=project, kind=kind, name=name, created_by=user)
 
 

@@ -240,6 +240,19 @@ class Study(models.Model):
     def asks_worst(self) -> bool:
         return self.layout == Layout.BEST_WORST
 
+    @property
+    def best_question(self) -> str:
+        """What people and judges are asked about the outputs of a page together; empty where nothing is."""
+        default = self._meta.get_field("preference_question").default
+        if self.asks_worst and self.preference_question == default:  # it speaks of two
+            return "Which output is the best?"
+        return self.preference_question if self.asks_preference else ""
+
+    @property
+    def worst_question(self) -> str:
+        """What is asked besides, where the worst output is wanted too; else empty."""
+        return "Which output is the worst?" if self.asks_worst else ""
+
 
 class StudyItem(models.Model):
     """A text that a study has drawn, and the kind of text it was drawn as. Spare ones serve practice and checks."""

@@ -9,7 +9,6 @@ import numpy as np
 from django.db.models import Count, Q
 
 from annotation.jobs import JobStatus
-from annotation.models import Role
 from evaluation import anonymous, judging, protocol
 from evaluation.analysis import blinding, groups, means, reliability
 from evaluation.analysis.ratings import versions
@@ -156,7 +155,8 @@ def _design(data: Data) -> dict[str, Any]:
     return {
         "layout": study.layout,
         "layout_words": study.get_layout_display(),
-        "question": study.preference_question if study.asks_preference else "",
+        "question": study.best_question,
+        "worst_question": study.worst_question,
         "texts": len(data.items),
         "systems": len(data.systems),
         "reviewers": len(data.reviewers),
@@ -165,7 +165,7 @@ def _design(data: Data) -> dict[str, Any]:
         "pages": sizes.get("pages"),
         "balance": written.get("balance", ""),
         "assignment": written.get("assignment", ""),
-        "sampling_notes": written.get("sampling_notes", []),
+        "sampling_notes": [*written.get("sampling_notes", []), *written.get("control_notes", [])],
         "drawn": not study.chosen_ids.strip() and bool(study.number_of_items),
         "chosen": bool(study.chosen_ids.strip()),
         "strata": study.get_strata_display() if study.strata else "",
@@ -382,7 +382,8 @@ def _blinding(data: Data) -> dict[str, Any] | None:
 
 
 def _attention(data: Data) -> dict[str, Any]:
-    """Attention checks, each reviewer's by anonymous name, and reviewers with other roles in the project."""
+    """Attention checks, each reviewer's by anonymous name, and how many have other roles in the project: roles beside a
+    name would tell who it is, in a team with one lead."""
     roles = reading.other_roles(data.study)
     pages = dict(
         data.study.tasks.filter(kind=TaskKind.RATING, done_at__isnull=False)
@@ -401,8 +402,12 @@ def _attention(data: Data) -> dict[str, Any]:
                 "passed": checks.passed if checks else 0,
                 "failed": bool(checks and checks.failed(data.study)),
                 "excluded": pk in data.excluded,
-                "roles": [str(Role(role).label) for role in roles.get(pk, [])],
             }
         )
     done, passed = (sum(row[name] for row in reviewers) for name in ("checks", "passed"))
-    return {"reviewers": reviewers, "passed": plain(share(passed, done)), "asked": data.study.checks}
+    return {
+        "reviewers": reviewers,
+        "with_other_roles": len(roles),
+        "passed": plain(share(passed, done)),
+        "asked": data.study.checks,
+    }

@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluation.models import Hypothesis, Layout, OnFailure
 from evaluation.reports import words
+from evaluation.reports.methods import tested_preferences
 from evaluation.reports.tables import moment
 
 TODO = "[FOR THE AUTHORS]"
@@ -148,7 +149,7 @@ def _sample(results: dict[str, Any]) -> list[Answer]:
 
 def _evaluators(results: dict[str, Any]) -> list[Answer]:
     design, counts = results["design"], results["counts"]
-    roles = sum(bool(row["roles"]) for row in results["attention"]["reviewers"])
+    roles = results["attention"]["with_other_roles"]
     practice = (
         f"{words.count(design['practice'], 'practice page')} at the beginning, which do not count."
         if design["practice"]
@@ -266,9 +267,13 @@ def _criterion(results: dict[str, Any], criterion: dict[str, Any], section: str)
     name = results["systems"][0]["name"]
     found = "; ".join(
         f"{results['systems'][row['system']]['name']} less {name}: "
-        f"{words.with_interval(row['difference'], plus=True)}, {words.p_value(row['p_holm'])}"
+        f"{words.with_interval(row['difference'], plus=True)}{words.with_p(row['p_holm'])}"
         for row in rows
     )
+    methods = " ".join(
+        MODELS[method] for method in MODELS if method in {row["method"] for row in rows if _is_given(row)}
+    )
+    adjusted = " Holm's adjustment over all planned tests." if any(row["p_holm"] is not None for row in rows) else ""
     tests = {
         Hypothesis.NONE: "No test was planned; differences are described with their intervals.",
         Hypothesis.NONINFERIORITY: f"Non-inferiority by a margin of {criterion['margin'] or 0:g} levels, "
@@ -318,12 +323,23 @@ def _criterion(results: dict[str, Any], criterion: dict[str, Any], section: str)
             section,
             "4.3.10",
             "Effect size and significance",
-            f"{tests} Linear mixed model with texts and evaluators as crossed random effects, Holm's adjustment "
-            f"over all planned "
-            f"tests; differences in levels, Cliff's delta. {found}.",
+            f"{tests} {methods or 'No difference can be given.'}{adjusted} Differences in levels: {found}. Cliff's "
+            "delta is in the report.",
         ),
         Answer(section, "4.3.11", "Agreement between and within evaluators", _agreement(results, criterion["key"])),
     ]
+
+
+MODELS = {
+    "mixed": "Linear mixed model with texts and evaluators as crossed random effects.",
+    "bootstrap": "Where there is no mixed model, the mean difference with a bootstrap over texts and evaluators.",
+    "wilcoxon": "Where the difference has no interval, Wilcoxon's signed-rank test over texts, which speaks for other "
+    "texts only.",
+}
+
+
+def _is_given(row: dict[str, Any]) -> bool:
+    return row["difference"]["estimate"] is not None
 
 
 def _agreement(results: dict[str, Any], key: str) -> str:
@@ -360,8 +376,8 @@ def _preference(results: dict[str, Any], section: str) -> list[Answer]:
     best_worst = found["best_worst"] is not None
     options = "the best and the worst output" if best_worst else "the better output"
     against = "; ".join(
-        f"{results['systems'][row['system']]['name']}: {words.percent_interval(row['wins'])}, "
-        f"{words.p_value(row['p_holm'])}"
+        f"{results['systems'][row['system']]['name']}: {words.percent_interval(row['wins'])}"
+        f"{words.with_p(row['p_holm'])}"
         for row in found["contrasts"]
     )
     return [
@@ -398,7 +414,22 @@ def _preference(results: dict[str, Any], section: str) -> list[Answer]:
             "4.3.10",
             "Effect size and significance",
             "Probability of being preferred to the reference where one is preferred, with intervals clustered by "
-            "texts and evaluators" + (f": {against}." if against else "; none can be given."),
+            "texts and evaluators"
+            + (f": {against}." if against else "; none can be given.")
+            + f" {tested_preferences(results)}",
         ),
-        Answer(section, "4.3.11", "Agreement between and within evaluators", "Not measured for preferences."),
+        Answer(section, "4.3.11", "Agreement between and within evaluators", _chosen_again(results)),
     ]
+
+
+def _chosen_again(results: dict[str, Any]) -> str:
+    again = (results["consistency"] or {}).get("preference")
+    between = "Agreement between evaluators was not measured for preferences."
+    if not again:
+        return f"{between} Nor was agreement within evaluators: no page was shown twice."
+    if not again["n"]:
+        return f"{between} Nor can agreement within evaluators be given: no page was answered twice."
+    return (
+        f"{between} Within evaluators: on {words.percent_interval(again)} of {words.count(again['n'], 'page')} "
+        "answered twice the same was chosen again."
+    )

@@ -11,7 +11,8 @@ FIGURES = {
         "Differences from the reference",
         "Each system less the reference with 95 % intervals; right is better. A dashed line is the planned "
         "margin: a system whose "
-        "whole interval lies right of it is not worse by that margin.",
+        "whole interval lies right of it is not worse by that margin, before the adjustment for the number of tests; "
+        "the findings are in the table.",
     ),
     "means": ("Mean ratings", "Mean rating of each system with its 95 % interval. The reference's marker is hollow."),
     "distribution": (
@@ -24,11 +25,29 @@ FIGURES = {
         "Bradley, Terry and "
         "Davidson, with 95 % intervals.",
     ),
-    "groups": (
-        "By group of texts",
-        "Differences from the reference by group, partly pooled: a group of few texts borrows from the others.",
-    ),
+    "groups": ("By group of texts", ""),  # see _groups
 }
+
+
+def _groups(results: dict[str, Any]) -> str:
+    """The caption of the figure by group: what could be pooled, and what its intervals are over."""
+    rows = [row for row in results["groups"] if row["plain"]["estimate"] is not None]
+    kinds = words.listed(list(dict.fromkeys(words.GROUPS[row["by"]] for row in rows)))
+    said = f"Differences from the reference by {kinds}, in levels, with 95 % intervals. "
+    pooled = [row["pooled"]["estimate"] is not None for row in rows]
+    together = (
+        "a group of few texts borrows from the others. Pooled intervals are over texts only: the reviewers are the "
+        "same in all groups."
+    )
+    if all(pooled):
+        return f"{said}Partly pooled: {together}"
+    if any(pooled):
+        return (
+            f"{said}Filled markers are partly pooled: {together} Hollow ones are groups' own figures, over texts and "
+            "reviewers, where nothing could be pooled."
+        )
+    reasons = list(dict.fromkeys(row["pooled"]["reason"] for row in rows if row["pooled"]["reason"]))
+    return f"{said}Each group's own figure, over texts and reviewers. {' '.join(reasons)}".strip()
 
 
 def tiles(results: dict[str, Any]) -> list[dict[str, str]]:
@@ -121,7 +140,12 @@ def document(results: dict[str, Any], figures: dict[str, str]) -> dict[str, Any]
         "answers": results["answers"],
         "tiles": tiles(results) if results["counts"]["finished"] else [],
         "figures": [
-            {"name": name, "title": title, "caption": caption, "svg": figures[name]}
+            {
+                "name": name,
+                "title": title,
+                "caption": _groups(results) if name == "groups" else caption,
+                "svg": figures[name],
+            }
             for name, (title, caption) in FIGURES.items()
             if name in figures
         ],

@@ -58,6 +58,8 @@ def _design(results: dict[str, Any]) -> list[str]:
         said.append(f"{finished}.")
     if design["question"]:
         said.append(f"The question about preference was “{design['question']}”; “about the same” was an answer.")
+    if design.get("worst_question"):
+        said.append(f"Whoever chose an output was then asked “{design['worst_question']}”.")
     return said
 
 
@@ -133,9 +135,9 @@ def _controls(results: dict[str, Any]) -> list[str]:
             f"{words.with_interval(found['tuned']['index'], plus=True)} for tuned systems and "
             f"{words.with_interval(found['other']['index'], plus=True)} for others (Bang, Ni & Davis 2004)."
         )
-    if roles := [row for row in results["attention"]["reviewers"] if row["roles"]]:
+    if others := results["attention"]["with_other_roles"]:
         said.append(
-            f"{words.count(len(roles), 'reviewer')} had other roles in the project and may have known outputs of "
+            f"{words.count(others, 'reviewer')} had other roles in the project and may have known outputs of "
             f"the systems."
         )
     return said
@@ -145,26 +147,16 @@ def _analysis(results: dict[str, Any]) -> list[str]:
     if not results["criteria"]:
         return []
     tests = results["comparisons"]["tests"]
-    rows = results["comparisons"]["rows"]
     said = [
-        "Means, medians and shares of the top levels have 95 % intervals of a two-way bootstrap that resamples "
-        "texts and "
-        f"reviewers ({results['draws']:,} draws, seed {results['seeds']['bootstrap']}; Owen 2007), with Student's "
-        f"t and "
-        "Satterthwaite's degrees of freedom.",
-        "Each system was compared with the reference by a linear mixed model, fitted by restricted maximum "
-        "likelihood, with "
-        "texts and reviewers as crossed random effects and their interactions with the systems where the study "
-        "can tell them "
-        "apart (Baayen, Davidson & Bates 2008; Barr et al. 2013), and Satterthwaite's degrees of freedom.",
+        "Intervals are 95 % ones by a two-way bootstrap that resamples texts and reviewers "
+        f"({results['draws']:,} draws, seed {results['seeds']['bootstrap']}; Owen 2007). Those of means are by "
+        "Student's t with Satterthwaite's degrees of freedom, and so, as log odds, those of shares of the top levels; "
+        "where all ratings or none are at the top, Wilson's interval counts each text once (Wilson 1927). Those of "
+        "medians are expanded percentile intervals (Hesterberg 2015).",
+        *compared(results),
     ]
-    if without := [row for row in rows if row["method"] == "bootstrap"]:
-        said.append(
-            f"For {len(without)} of {words.count(len(rows), 'comparison')} there is no such model, and the "
-            f"bootstrap's difference stands instead."
-        )
     said.append(
-        "As checks stand beside it the bootstrap's difference, Wilcoxon's signed-rank test with zeros by Pratt's "
+        "Beside these stand as checks the bootstrap's difference, Wilcoxon's signed-rank test with zeros by Pratt's "
         "method and the "
         "sign test on the texts' mean differences (Wilcoxon 1945; Pratt 1959), Cliff's delta (Cliff "
         "1993), and odds ratios of a proportional-odds model with systems and reviewers (McCullagh 1980)."
@@ -183,17 +175,74 @@ def _analysis(results: dict[str, Any]) -> list[str]:
             f"For {words.listed([row['name'].lower() for row in margins])} the question was whether a system is "
             f"not worse than the "
             f"reference by a margin fixed beforehand ({levels} levels), tested one-sided at "
-            "0.025 (Piaggio et al. 2012)."
+            "0.025 (Piaggio et al. 2012). That a system is worse by more than the margin is read from the 95 % "
+            "interval, all of it below the margin, without adjustment: no test of it was planned, and it has no "
+            "p-value."
         )
-    if tests:
+    planned = results["comparisons"].get("planned", tests)
+    if planned:
+        made = "" if tests == planned else f" {tests} of them could be made; the others count as if p were 1."
         said.append(
-            f"The p-values of all {words.count(tests, 'planned test')} were adjusted together by Holm's method "
+            f"The p-values of all {words.count(planned, 'planned test')} were adjusted together by Holm's method "
             f"(Holm 1979), one-sided ones "
-            "doubled, and an adjusted p below 0.05 is called a finding."
+            f"doubled, and an adjusted p below 0.05 is called a finding.{made}"
         )
     else:
         said.append("No test was planned; what is said about differences describes this study.")
     return said
+
+
+def compared(results: dict[str, Any]) -> list[str]:
+    """By what each system was compared with the reference: as it was done, comparison by comparison."""
+    rows, models = results["comparisons"]["rows"], results["comparisons"]["models"]
+    given = [row for row in rows if row["difference"]["estimate"] is not None]
+    by = {name: [row for row in given if row["method"] == name] for name in ("mixed", "bootstrap", "wilcoxon")}
+    of = f"of {words.count(len(rows), 'comparison')}"
+    said = []
+    if by["mixed"]:
+        which = "Each system was" if len(by["mixed"]) == len(rows) else f"In {len(by['mixed'])} {of} systems were"
+        said.append(
+            f"{which} compared with the reference by a linear mixed model, fitted by restricted maximum likelihood, "
+            "with texts and reviewers as crossed random effects, and the effects of text by system, text by reviewer "
+            "and reviewer by system where the study can tell them apart (Baayen, Davidson & Bates 2008; Barr et al. "
+            "2013), by Student's t with Satterthwaite's degrees of freedom."
+        )
+        fitted = {row["criterion"] for row in by["mixed"]}
+        left_out = [part for model in models if model["criterion"] in fitted for part in model["left_out"]]
+        said += [f"Not told apart: {part[:1].lower()}{part[1:]}" for part in dict.fromkeys(left_out)]
+    if by["bootstrap"]:
+        said.append(
+            f"In {len(by['bootstrap'])} {of} there is no mixed model, and the mean difference of the bootstrap stands "
+            f"{'instead' if by['mixed'] else 'for it'}. {_reasons(by['bootstrap'])}".strip()
+        )
+    if by["wilcoxon"]:
+        said.append(
+            f"In {len(by['wilcoxon'])} {of} the difference has no interval, and the planned test was replaced by "
+            "Wilcoxon's signed-rank test of the texts' differences, which speaks for other texts only, not for other "
+            f"reviewers. {_reasons(by['wilcoxon'])}".strip()
+        )
+    if missing := len(rows) - len(given):
+        said.append(f"In {missing} {of} there is nothing to compare.")
+    return said
+
+
+def _reasons(rows: list[dict[str, Any]]) -> str:
+    return " ".join(dict.fromkeys(row["why_not_mixed"] for row in rows if row["why_not_mixed"]))
+
+
+def tested_preferences(results: dict[str, Any]) -> str:
+    """Whether preferences were tested against the reference, and whether that was planned."""
+    tests = sum(row["p_holm"] is not None for row in results["preferences"]["contrasts"])
+    if results["design"]["layout"] == Layout.SIDE_BY_SIDE:
+        return "No test of preferences was planned: they are described with their intervals."
+    if not tests:
+        return "A test of preference against the reference was planned for each system; none could be made."
+    return (
+        f"The protocol planned a test of preference against the reference for each system; the "
+        f"{words.count(tests, 'test')} that could be made "
+        f"{'is' if tests == 1 else 'are'} adjusted by Holm's method as a family of {'its' if tests == 1 else 'their'} "
+        "own."
+    )
 
 
 def _preferences(results: dict[str, Any]) -> list[str]:
@@ -202,8 +251,8 @@ def _preferences(results: dict[str, Any]) -> list[str]:
     said = [
         "Strengths of preference are those of the model of Bradley & Terry (1952) with ties after Davidson "
         "(1970), with intervals "
-        "clustered by texts and reviewers; tests against the reference are adjusted by Holm's method as a family "
-        "of their own."
+        "clustered by texts and reviewers.",
+        tested_preferences(results),
     ]
     if results["preferences"]["best_worst"] is not None:
         said.append("Best-worst scores are times best less times worst, over times shown (Marley & Louviere 2005).")

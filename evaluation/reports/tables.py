@@ -149,14 +149,17 @@ def _distribution(results: dict[str, Any]) -> Table:
 def _comparisons(results: dict[str, Any]) -> Table:
     names, criteria = _names(results), _criteria(results)
     tests = results["comparisons"]["tests"]
-    planned = (
-        f"{words.count(tests, 'planned test')}, adjusted together by Holm's method" if tests else "no planned test"
+    planned = results["comparisons"].get("planned", tests)
+    said = (
+        f"{words.count(planned, 'planned test')}, adjusted together by Holm's method" if planned else "no planned test"
     )
+    if tests < planned:
+        said += f"; {tests} of them could be made"
     table = Table(
         "comparisons",
         f"Compared with {names[0]}",
         ["Criterion", "System", "Finding", "Difference", "p, adjusted", "By", "Texts", "Note"],
-        note=f"System minus reference, in levels, with 95 % intervals: {planned}.",
+        note=f"System minus reference, in levels, with 95 % intervals: {said}.",
         numbers_from=3,
     )
     for row in results["comparisons"]["rows"]:
@@ -376,21 +379,24 @@ def _groups(results: dict[str, Any]) -> Table:
     table = Table(
         "groups",
         "Differences from the reference by group of texts",
-        ["Criterion", "System", "Group", "Own", "Partly pooled", "Texts", "Note"],
-        note="A group of few texts borrows from the others where it is pooled. Described, not tested.",
-        numbers_from=3,
+        ["Criterion", "System", "By", "Group", "Own", "Partly pooled", "Texts", "Note"],
+        note="A group of few texts borrows from the others where it is pooled. Own intervals are over texts and "
+        "reviewers, pooled ones over texts only: the reviewers are the same in all groups. Described, not tested.",
+        numbers_from=4,
     )
     for row in results["groups"]:
-        own = row["plain"]
+        own, pooled = row["plain"], row["pooled"]
+        reasons = [own["reason"], pooled["reason"] if pooled["estimate"] is None else ""]
         table.body.append(
             [
                 criteria[row["criterion"]],
                 names[row["system"]],
+                words.GROUPS[row["by"]],
                 row["group"],
                 words.with_interval(own, plus=True),
-                words.with_interval(row["pooled"], plus=True),
+                words.with_interval(pooled, plus=True),
                 f"{own['n_items']:,}",
-                own["reason"],
+                " ".join(dict.fromkeys(reason for reason in reasons if reason)),
             ]
         )
         table.rows.append(
@@ -400,7 +406,8 @@ def _groups(results: dict[str, Any]) -> Table:
                 "criterion": row["criterion"],
                 "system": names[row["system"]],
                 **_estimate("difference", own),
-                **_estimate("pooled", row["pooled"]),
+                **_estimate("pooled", pooled),
+                "pooled_reason": pooled["reason"],
                 **_sizes(own),
             }
         )
@@ -460,23 +467,25 @@ def _agreement(results: dict[str, Any]) -> Table:
 
 
 def _attention(results: dict[str, Any]) -> Table:
+    others = results["attention"]["with_other_roles"]
     table = Table(
         "reviewers",
         "Reviewers",
-        ["Reviewer", "Other roles in the project", "Pages", "Checks passed", "In the main analysis"],
-        note="Names are drawn for this study and tell nothing.",
+        ["Reviewer", "Pages", "Checks passed", "In the main analysis"],
+        note="Names are drawn for this study and tell nothing."
+        + (f" {words.count(others, 'reviewer')} had other roles in the project." if others else ""),
+        numbers_from=1,
     )
     for row in results["attention"]["reviewers"]:
         table.body.append(
             [
                 row["reviewer"],
-                ", ".join(row["roles"]) or "none",
                 f"{row['pages']:,}",
                 f"{row['passed']} of {row['checks']}" if row["checks"] else "–",
                 "left out" if row["excluded"] else "yes",
             ]
         )
-        table.rows.append(row | {"roles": " ".join(row["roles"])})
+        table.rows.append({name: row[name] for name in ("reviewer", "pages", "checks", "passed", "failed", "excluded")})
     return _finished(table)
 
 

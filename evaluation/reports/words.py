@@ -83,6 +83,11 @@ def p_value(p: float | None) -> str:
     return f"p{SPACE}<{SPACE}0.001" if p < 0.001 else f"p{SPACE}={SPACE}{p:.3f}"
 
 
+def with_p(p: float | None) -> str:
+    """, p = 0.023 to end a clause with; nothing where there is no test."""
+    return "" if p is None else f", {p_value(p)}"
+
+
 # A comparison's finding -> how it reads.
 FINDINGS = {
     "better": "better",
@@ -96,3 +101,6 @@ FINDINGS = {
     "close": "no clear difference, not tested",
     "none": "cannot be said",
 }
+
+# What groups of texts are groups of.
+GROUPS = {"target_group": "target group", "stratum": "stratum"}

@@ -19,7 +19,7 @@ from evaluation import guests
 from evaluation.guests import NewLink
 from evaluation.models import GuestLink, Study
 
-NEW_LINKS = "new_guest_links"
+NEW_LINKS = "new_links_by_study"  # of a session: study -> link -> address, until the study's page shows them
 
 # A link is an address with a secret in it. The browser names to no page more of where it came from than the site:
 # not even to our own, whose log could keep it. "no-referrer" would also take away the Origin header that forms need.
@@ -111,7 +111,10 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 def _page(
     request: HttpRequest, study: Study, form: forms.Form | None = None, problems: list[str] | None = None
 ) -> HttpResponse:
-    new = request.session.pop(NEW_LINKS, None) or {}
+    kept = request.session.pop(NEW_LINKS, {})
+    new = kept.pop(str(study.pk), {})
+    if kept:
+        request.session[NEW_LINKS] = kept
     links = guests.links_of(study)
     context: dict[str, Any] = {
         "project": study.project,
@@ -129,9 +132,11 @@ def _page(
 
 def _show_once(request: HttpRequest, study: Study, made: list[NewLink]) -> None:
     """Keep the addresses until the next page shows them; after that nobody can read them again."""
-    request.session[NEW_LINKS] = {
+    kept = request.session.get(NEW_LINKS, {})
+    kept[str(study.pk)] = kept.get(str(study.pk), {}) | {
         str(new.link.pk): request.build_absolute_uri(reverse("evaluation:review", args=[new.token])) for new in made
     }
+    request.session[NEW_LINKS] = kept
 
 
 @require_POST

@@ -326,9 +326,9 @@ def _choice(study: Study, slots: list[Slot], content: dict[str, Any]) -> dict[st
     between = len(outputs) == 2 and not study.asks_worst
     choices = [outputs[0], tie, outputs[1]] if between else [*outputs, tie]
     return {
-        "question": reviewing.best_question(study),
+        "question": study.best_question,
         "choices": [one | {"checked": one["value"] == preferred} for one in choices],
-        "worst_question": reviewing.WORST_QUESTION if study.asks_worst else "",
+        "worst_question": study.worst_question,
         "worst": [one | {"checked": one["value"] == content.get("worst")} for one in outputs],
         **_reasons(preferred),
     }

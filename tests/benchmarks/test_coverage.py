@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +69,16 @@ def test_each_output_of_incomplete_blocks_has_three_ratings_and_each_reviewer_tw
     blocks = next(one for one in coverage.SCENARIOS if one.seats == "blocks")
     given = coverage.seats(blocks, np.random.default_rng(1))
     assert (given.sum(axis=2) == 3).all() and (given.sum(axis=1) == 2).all()
+
+
+def test_the_page_says_what_is_in_fewer_studies_what_is_bold_and_what_is_missing():
+    text = (Path(__file__).parents[2] / "docs" / "validation.json").read_text()
+    result = json.loads(text)
+    written = coverage.page(result)
+    assert written == (Path(__file__).parents[2] / "docs" / "validation.md").read_text()
+    assert "Not simulated: the ordinal model" in written and "Monte Carlo interval" in written
+    assert "ICC in" not in coverage.page(result | {"models": result["simulations"]})
+    assert "the mixed model and the ICC in 100, the mixed model's errors" in coverage.page(result | {"models": 100})
 
 
 @pytest.mark.slow

@@ -521,3 +521,38 @@ def test_a_guest_begins_by_the_button_and_is_told_when_the_link_expires(invited,
     guests.extend(invited.link, lead, 5)
     page.reload()
     expect(page.locator("#comment")).to_have_value("typed as it expired")
+
+
+def test_the_last_words_of_a_guest_are_kept_once_after_the_link_was_revoked(invited, lead):
+    clients = [open_link(invited), open_link(invited), open_link(invited)]
+    task = first_task(invited)
+    guests.revoke(invited.link, lead, "Ill.")
+    url = reverse("evaluation:draft", args=[task.token])
+    answer = clients[0].post(url, json.dumps({"comment": "Half a page"}), content_type="application/json")
+    assert answer.status_code == 200 and "taken off" in answer.json()["notice"]
+    task.refresh_from_db()
+    assert task.draft["comment"] == "Half a page" and task.done_at is None
+    again = clients[0].post(url, json.dumps({"comment": "More"}), content_type="application/json")
+    assert again.status_code in (302, 401, 403)  # signed out
+    api = f"/api/review-tasks/{task.token}/draft/"
+    answer = clients[1].put(api, {"comment": "From a script"}, content_type="application/json")
+    assert answer.status_code == 400 and "taken off" in str(answer.json())
+    assert clients[1].get("/api/review-tasks/").status_code == 401
+    assert clients[2].get(url).status_code == 403  # reads nothing
+    task.refresh_from_db()
+    assert task.draft["comment"] == "From a script"
+
+
+def test_new_links_of_two_studies_are_each_shown_with_their_own(client, draft, lead):
+    other = make_study(project=draft.project, lead=lead, name="Autumn study")
+    client.force_login(lead)
+    pages = {study.pk: reverse("evaluation:guests", args=[study.pk]) for study in (draft, other)}
+    for study in (draft, other):
+        assert client.post(pages[study.pk], {"label": "", "count": 1, "days": 7}).status_code == 302
+    (link,) = guests.links_of(draft)
+    made = guests.create(draft, lead)
+    assert client.post(reverse("evaluation:guest-renew", args=[made[0].link.pk]), {"days": 9}).status_code == 302
+    page = client.get(pages[draft.pk]).content.decode()
+    assert f"{link}</label>" in page and f"{made[0].link}</label>" in page
+    assert "/review/" not in client.get(pages[draft.pk]).content.decode()
+    assert client.get(pages[other.pk]).content.decode().count("http://testserver/review/") == 1

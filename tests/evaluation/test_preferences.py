@@ -5,8 +5,8 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from annotation.models import Role
-from evaluation import preferences, reviewing, studies
-from evaluation.models import Layout, Output, StudyMembership
+from evaluation import exclusions, preferences, ratings, reviewing, studies
+from evaluation.models import Layout, Output, Study, StudyMembership
 from tests.evaluation.factories import (
     OutputFactory,
     SystemFactory,
@@ -319,3 +319,25 @@ def test_options_that_make_no_sense_are_refused(values, field):
     with pytest.raises(ValidationError) as refused:
         preferences.find(study, preferences.Options(**values))
     assert list(refused.value.message_dict) == [field]
+
+
+def test_preferences_and_exported_ratings_leave_out_the_pages_that_the_main_analysis_does():
+    study = running_study(
+        items=14, systems=2, reviewers=2, checks=1, practice=1, repeats=1, min_seconds=10, number_of_items=12
+    )
+    first = study.systems.order_by("pk").first()
+    hasty = study.reviewers.order_by("user_id").first().user
+    for task in study.tasks.select_related("reviewer", "study"):
+        seconds = 3 if task.reviewer == hasty else 12
+        reviewing.submit(task.reviewer, task.token, answers(task, preferred=first) | {"active_seconds": seconds})
+    study = studies.close(study, study.created_by)
+    counted = exclusions.pages(study)
+    assert counted.count() == 12
+    rows = list(ratings.rows_of(Study.objects.filter(pk=study.pk)))
+    kept = {row["reviewer"] for row in rows if row["page_kind"] == "rating" and not row["excluded"]}
+    assert kept == {task.reviewer.username for task in counted}
+    assert {row["excluded"] for row in rows if row["reviewer"] == hasty.username and row["page_kind"] == "rating"} == {
+        "too_fast"
+    }
+    preferences.from_study(study, study.created_by)
+    assert [(row.votes, row.voters) for row in Preference.objects.all()] == [(1, 1)] * 12

@@ -10,7 +10,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from annotation.models import Role
-from evaluation import protocol, protocol_text, studies
+from evaluation import judge_prompts, protocol, protocol_text, reviewing, studies
 from evaluation.models import Amendment, Protocol, Study
 from tests.evaluation.factories import make_study, rate_everything, running_study, start
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory
@@ -327,3 +327,32 @@ def test_a_study_is_deleted_with_its_protocol_and_amendments(lead, study):
     study.delete()
     connection.check_constraints()
     assert not Protocol.objects.exists() and not Amendment.objects.exists()
+
+
+def test_the_questions_of_a_layout_read_alike_for_people_judges_and_the_protocol(client, lead, project):
+    study = running_study(project=project, lead=lead, layout="best_worst", systems=3)
+    task = study.tasks.first()
+    design = json.loads(study.protocol.text)["design"]
+    client.force_login(lead)
+    places = [
+        " ".join(
+            str(fact) for section in protocol_text.sections(json.loads(study.protocol.text)) for fact in section.facts
+        ),
+        judge_prompts.render(
+            judge_prompts.DEFAULT_TEMPLATE, judge_prompts.Page(study, [], "A text.", list(task.slots.all()))
+        ),
+        client.get(study.get_absolute_url()).content.decode(),
+    ]
+    with pytest.raises(ValidationError) as refused:
+        reviewing.submit(task.reviewer, task.token, {})
+    assert refused.value.messages == [design["preference_question"]] == ["Which output is the best?"]
+    assert design["worst_question"] == "Which output is the worst?"
+    for words in places:
+        assert "Which output is the best?" in words and "Which output is the worst?" in words
+        assert "which is the better" not in words
+
+
+def test_a_question_of_ones_own_is_asked_as_it_stands():
+    study = running_study(layout="best_worst", systems=3, preference_question="Which would you print?")
+    assert study.best_question == json.loads(study.protocol.text)["design"]["preference_question"]
+    assert (study.best_question, running_study(layout="rate").best_question) == ("Which would you print?", "")

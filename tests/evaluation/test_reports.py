@@ -7,6 +7,7 @@ import pytest
 
 from annotation import jobs, svg
 from annotation.jobs import JobStatus
+from annotation.models import Membership, Role
 from evaluation import reports, reviewing, studies
 from evaluation.models import Report, System
 from evaluation.reports import building, files
@@ -275,6 +276,31 @@ def test_who_failed_the_checks_is_left_out_and_the_comparisons_are_repeated_with
     # Repeats: everybody gave the same levels again.
     assert all(row["exact"]["estimate"] == 1 for row in results["consistency"]["criteria"])
     assert "everybody.csv" in files.names(report)
+
+
+def test_one_lead_who_rates_is_counted_but_not_named():
+    study = make_study(items=2, systems=2, reviewers=2)
+    lead = study.reviewers.first().user
+    Membership.objects.create(project=study.project, user=lead, role=Role.LEAD)
+    study = start(study)
+    rate_everything(study)
+    report = closed(study)
+    assert report.results["attention"]["with_other_roles"] == 1
+    assert all("roles" not in row for row in report.results["attention"]["reviewers"])
+    assert not any("role" in column for column in rows_of(report, "reviewers.csv")[0])
+    assert "1 reviewer had other roles" in content(report, "methods.txt").decode()
+    assert "1 evaluator had other roles" in content(report, "datasheet.md").decode()
+
+
+def test_the_datasheet_gives_agreement_within_evaluators_for_preferences_where_pages_were_repeated():
+    study = running_study(items=14, systems=2, reviewers=2, repeats=2)
+    rate(study, spread({better(study): 1}), preferred=better(study))
+    sheet = content(closed(study), "datasheet.md").decode()
+    assert "Within evaluators: on 100\u00a0%" in sheet and "of 4 pages answered twice the same was chosen" in sheet
+
+
+def test_the_datasheet_names_no_mixed_model_where_none_could_be_fitted(report):
+    assert "mixed model with texts" not in content(report, "datasheet.md").decode()
 
 
 def test_kept_failures_are_only_reported():

@@ -445,3 +445,44 @@ def test_the_home_page_counts_without_practice_in_one_query(client, django_asser
 def client_home(client, user):
     client.force_login(user)
     return client.get(reverse("annotation:home")).content.decode()
+
+
+# An older tab with nothing new in it
+
+
+@pytest.fixture
+def changed():
+    """A finished page, and a change of it that was typed on a phone and not sent. The older tab has version 1."""
+    task = first(running_study())
+    reviewing.submit(task.reviewer, task.token, complete(task), Base(version=0, writer="tab"))
+    typed = complete(task) | {"comment": "On second thoughts", "revision": 1}
+    return reviewing.save_draft(task.reviewer, task.token, typed, Base(version=1, writer="phone", sequence=1))
+
+
+STALE = Base(version=1, writer="tab", sequence=2)
+
+
+def test_an_older_tab_that_submits_the_same_again_leaves_a_newer_draft(changed):
+    reviewing.submit(changed.reviewer, changed.token, complete(changed) | {"revision": 1, "active_seconds": 9}, STALE)
+    changed.refresh_from_db()
+    assert (changed.draft["comment"], changed.active_seconds, changed.draft_version) == ("On second thoughts", 9, 2)
+    reviewing.submit(changed.reviewer, changed.token, complete(changed) | {"revision": 1}, Base(2, "tab", 3))
+    changed.refresh_from_db()
+    assert changed.draft is None  # that tab had seen it
+
+
+def test_an_older_tab_that_saves_what_was_submitted_is_told_of_a_newer_draft(changed):
+    with pytest.raises(Conflict) as refused:
+        reviewing.save_draft(changed.reviewer, changed.token, complete(changed) | {"revision": 1}, STALE)
+    assert refused.value.facts["content"]["comment"] == "On second thoughts"
+    changed.refresh_from_db()
+    assert changed.draft["comment"] == "On second thoughts"
+
+
+@pytest.mark.parametrize("send", [reviewing.submit, reviewing.save_draft])
+def test_an_older_tab_erases_no_newer_draft_after_closing_either(changed, send):
+    studies.close(changed.study, changed.study.created_by, "Enough.")
+    with pytest.raises(reviewing.StudyClosed):
+        send(changed.reviewer, changed.token, complete(changed) | {"revision": 1}, STALE)
+    changed.refresh_from_db()
+    assert changed.draft["comment"] == "On second thoughts"

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from annotation.models import Item, Pair, PairStatus
-from evaluation import protocol, reviewing, starting, studies
+from evaluation import protocol, protocol_text, reviewing, starting, studies
 from evaluation.models import (
     Layout,
     Output,
@@ -215,7 +215,11 @@ def test_texts_are_drawn_by_strata():
             for system in study.systems.all():
                 OutputFactory(system=system, item=item)
     study = studies.change(study, number_of_items=10, strata="target_group")
-    assert {row["stratum"]: row["n"] for row in starting.strata_of(study)} == {"women": 20, "": 60, "migrants": 20}
+    assert {row["stratum"]: row["n"] for row in starting.strata_of(study).largest} == {
+        "women": 20,
+        "": 60,
+        "migrants": 20,
+    }
     study = start(study)
     assert Counter(study.drawn.values_list("stratum", flat=True)) == {"women": 2, "": 6, "migrants": 2}
 
@@ -429,3 +433,51 @@ def test_a_design_that_was_broken_by_hand_is_named_before_the_start(values, word
     assert any(words in problem for problem in starting.readiness(study).problems)
     with pytest.raises(ValidationError, match=words):
         start(study)
+
+
+def test_a_draft_names_the_largest_kinds_of_text_and_counts_the_others(monkeypatch, client):
+    monkeypatch.setattr(starting, "MAX_STRATA", 2)
+    study = make_study(items=0, lead=UserFactory())
+    for group, number in (("women", 3), ("migrants", 2), ("roma", 1), ("", 1)):
+        for item in ItemFactory.create_batch(number, project=study.project, target_group=group):
+            for system in study.systems.all():
+                OutputFactory(system=system, item=item)
+    study = studies.change(study, strata="target_group")
+    kinds = starting.strata_of(study)
+    assert kinds.largest == [{"stratum": "women", "n": 3}, {"stratum": "migrants", "n": 2}]
+    assert (kinds.total, kinds.more) == (4, 2)
+    client.force_login(study.created_by)
+    page = client.get(study.get_absolute_url()).content.decode()
+    assert "4 kinds of text" in page and "and 2 smaller ones" in page and "roma" not in page
+
+
+def test_an_older_hidden_rewrite_is_warned_of_and_noted_in_the_protocol():
+    first = make_study(items=2, systems=1, controls=["rewrite"], reference=None)
+    for item in first.project.items.all():
+        Pair.objects.create(project=first.project, item=item, rewrite="As it was.", status=PairStatus.APPROVED)
+    second = studies.create(
+        first.project, first.created_by, systems=[first.systems.get(kind="upload")], controls=["rewrite"], name="Again"
+    )
+    StudyMembership.objects.create(study=second, user=UserFactory())
+    start(first)
+    assert json.loads(first.protocol.text)["control_notes"] == []
+    changed = Pair.objects.first()
+    Pair.objects.filter(pk=changed.pk).update(rewrite="As it is now.")
+    words = "Approved rewrite shows an older rewrite for 1 text"
+    assert any(warning.startswith(words) for warning in starting.readiness(second).warnings)
+    start(second)
+    content = json.loads(second.protocol.text)
+    assert content["control_notes"][0].startswith(words)
+    assert words in protocol_text.markdown(second)
+    blind = protocol_text.content_of(second.protocol, blind=True)
+    assert words not in str(blind) and "rewrite" not in str(protocol_text.sections(blind)[1])
+
+
+def test_a_hidden_rewrite_is_never_one_that_is_not_approved():
+    study = make_study(items=2, systems=1, controls=["rewrite"], reference=None)
+    items = list(study.project.items.all())
+    for item, status in zip(items, (PairStatus.APPROVED, PairStatus.PROPOSED), strict=True):
+        Pair.objects.create(project=study.project, item=item, rewrite="A rewrite.", status=status)
+    with pytest.raises(ValidationError, match="lost its approval"):
+        starting._write_controls(study, list(study.systems.all()), [item.pk for item in items])
+    assert list(Output.objects.filter(system=study.reference).values_list("item", flat=True)) == [items[0].pk]

@@ -5,9 +5,10 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
-from evaluation import review_drafts, reviewing, starting, studies
+from evaluation import planning, review_drafts, reviewing, starting, studies
 from evaluation.models import (
     Output,
+    PowerAnalysis,
     Rating,
     Report,
     ReviewTask,
@@ -463,3 +464,58 @@ def test_closing_and_submitting_at_once_never_lose_an_accepted_rating():
         moment <= study.closed_at
         for moment in study.tasks.filter(done_at__isnull=False).values_list("updated_at", flat=True)
     )
+
+
+# Two at once
+
+
+def test_a_change_keeps_what_somebody_else_changed_meanwhile():
+    study = make_study(systems=3)
+    mine = Study.objects.prefetch_related("systems").get(pk=study.pk)
+    list(mine.systems.all())
+    fewer = [study.reference, study.systems.exclude(pk=study.reference_id).first()]
+    studies.change(study, instructions="Read twice.", systems=fewer)
+    changed = studies.change(mine, seed=11)
+    assert (changed.instructions, changed.seed, set(changed.systems.all())) == ("Read twice.", 11, set(fewer))
+
+
+def test_using_the_numbers_of_a_power_analysis_keeps_what_was_changed_meanwhile():
+    study = make_study()
+    analysis = PowerAnalysis.objects.create(
+        project=study.project,
+        study=study,
+        created_by=study.created_by,
+        results={"table": [{"items": 2, "ratings_per_output": 1}]},
+    )
+    studies.change(Study.objects.get(pk=study.pk), instructions="Read twice.")
+    planning.use(analysis, 2, 1)
+    study.refresh_from_db()
+    assert (study.number_of_items, study.instructions) == (2, "Read twice.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_first_uses_of_a_hidden_system_at_once_make_one():
+    project = ProjectFactory()
+    made, barrier = [], threading.Barrier(4)
+
+    def use():
+        try:
+            barrier.wait()
+            with transaction.atomic():
+                made.append(studies.control(project, "rewrite", project.created_by).pk)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 4 and len(set(made)) == 1
+
+
+def test_a_hidden_system_takes_a_name_that_is_free():
+    project = ProjectFactory()
+    for name in ("Approved rewrite", "Approved rewrite (hidden)"):
+        SystemFactory(project=project, name=name)
+    assert studies.control(project, "rewrite", project.created_by).name == "Approved rewrite (hidden 2)"
