@@ -32,6 +32,9 @@ TELLING = (
 )
 LIBRARIES = ("django", "numpy", "scipy", "statsmodels", "krippendorff")
 RULES = ("on_failure", "min_passed", "min_seconds")
+# What a planned test is about. A study plans tests of one kind, adjusted together: of criteria where reviewers rate
+# them, of preferences where choosing is all they do. Beside criteria preferences are described, not tested.
+CRITERION, PREFERENCE = "criterion", "preference"
 
 
 def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
@@ -64,10 +67,15 @@ def document(study: Study, facts: dict[str, Any]) -> dict[str, Any]:
         | {"preference_question": study.best_question, "worst_question": study.worst_question},
         "exclusions": {name: getattr(study, name) for name in RULES},
         "planned_tests": [
-            {"criterion": criterion.key, "system": system.pk, "hypothesis": criterion.hypothesis}
+            {"kind": CRITERION, "criterion": criterion.key, "system": system.pk, "hypothesis": criterion.hypothesis}
             for criterion in tested
             for system in others
             if study.asks_criteria
+        ]
+        or [
+            {"kind": PREFERENCE, "system": system.pk, "hypothesis": Hypothesis.DIFFERENCE}
+            for system in others
+            if not study.asks_criteria
         ],
         "correction": "Holm over the planned tests",
         "reviewers": [str(member.user) for member in study.reviewers.select_related("user")],

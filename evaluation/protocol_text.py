@@ -170,14 +170,14 @@ def _tests(content: dict[str, Any]) -> Section:
     criteria = {criterion["key"]: criterion for criterion in content["criteria"]}
     rows = [
         [
-            criteria[test["criterion"]]["name"],
+            criteria[test["criterion"]]["name"] if "criterion" in test else "Preference",
             names[test["system"]],
             names[content["reference"]],
             Hypothesis(test["hypothesis"]).label,
         ]
         for test in content["planned_tests"]
     ]
-    head = ["Criterion", "System", "Reference", "Hypothesis"]
+    head = ["Of", "System", "Reference", "Hypothesis"]
     facts = [("Tests", str(len(rows))), ("Correction", content["correction"])]
     return Section("Planned tests", facts, tables=[Table(head, rows)])
 

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 TUNED, NOT_TUNED, DONT_KNOW = 0, 1, 2  # guesses, and the rows of a table of counts
 BOUND = 0.2
+SEVERAL = 6  # texts on which all guesses go one way: by chance in under 5 % (2 of 2^6), as by a sign test
 NO_GUESSES = "No guesses."
 JAMES_WEIGHTS = (0.0, 0.5)  # of a correct and a wrong guess
 
@@ -27,7 +28,7 @@ WORDS: dict[str, str] = {
     "blind": "Blind as far as the guesses show: right and wrong ones are about as many.",
     "unblinded": "Not blind: reviewers guessed right more often than by chance.",
     "opposite": "Reviewers guessed the opposite more often than by chance: what they expected misled them.",
-    "unclear": "Unclear: too few guesses to tell; the interval holds both no knowledge and more than a little.",
+    "unclear": "Unclear: too few guesses to tell.",
     "none": "No guesses, so nothing can be said about the blinding.",
 }
 
@@ -128,19 +129,20 @@ def _interval(
 
 
 def _verdict(index: Estimate) -> Verdict:
-    """By the interval where there is one: away from 0 is a finding, inside the bounds is blind, the rest is open."""
+    """By the interval: away from 0 is a finding, all of it inside the bounds is blind, the rest is open.
+
+    Without one (all guesses alike) only several texts, guessed by several reviewers, are a finding.
+    """
     assert index.estimate is not None
     if index.low is None or index.high is None:
-        if index.estimate >= BOUND:
-            return "unblinded"
-        if index.estimate <= -BOUND:
-            return "opposite"
-        return "unclear"
+        if index.n_items < SEVERAL or index.n_reviewers < 2 or abs(index.estimate) < BOUND:
+            return "unclear"
+        return "unblinded" if index.estimate > 0 else "opposite"
     if index.low > 0:
         return "unblinded"
     if index.high < 0:
         return "opposite"
-    return "blind" if -BOUND <= index.estimate <= BOUND else "unclear"
+    return "blind" if index.low >= -BOUND and index.high <= BOUND else "unclear"
 
 
 def _words(index: Estimate, verdict: Verdict) -> str:
@@ -149,19 +151,25 @@ def _words(index: Estimate, verdict: Verdict) -> str:
         words = f"Slightly unblinded: right guesses are more than by chance, yet the index is below {BOUND:g}."
     if verdict == "opposite" and index.estimate is not None and index.estimate > -BOUND:
         words = f"Slightly misled: wrong guesses are more than by chance, yet the index is above -{BOUND:g}."
-    ends = (index.high or 0.0, -(index.low or 0.0))
-    if verdict == "blind" and max(ends) > BOUND:
-        words += f" The interval does not rule out an index beyond {BOUND:g}."
+    if verdict == "unclear" and index.low is not None:
+        words += " The interval holds both no knowledge and more than a little."
     return words
 
 
 def _summary(tuned: Arm, other: Arm) -> str:
-    """The two arms together, after the scenarios of Bang et al. (2004)."""
+    """The two arms together, after the scenarios of Bang et al. (2004), with what limits that."""
+    said = _together(tuned, other)
+    reviewers = max(tuned.index.n_reviewers, other.index.n_reviewers)
+    return f"{said} All guesses are one reviewer's and say nothing about others." if reviewers == 1 else said
+
+
+def _together(tuned: Arm, other: Arm) -> str:
     both = {tuned.verdict, other.verdict}
     if both == {"none"}:
         return WORDS["none"]
     if "none" in both:
-        return "Guesses were made about one kind of output only; see there."
+        name, arm = ("not tuned", other) if tuned.verdict == "none" else ("tuned", tuned)
+        return f"Guesses were made about outputs of one kind only ({name}). {arm.words}"
     if both == {"blind"}:
         return (
             "The blinding held as far as the guesses show: no sign that reviewers could tell outputs of tuned systems "
@@ -179,7 +187,10 @@ def _summary(tuned: Arm, other: Arm) -> str:
         return "Reviewers told the outputs apart, but took each kind for the other."
     if "unblinded" in both:
         name = "tuned systems" if tuned.verdict == "unblinded" else "other systems"
-        return f"The blinding did not wholly hold: outputs of {name} were recognised more often than by chance."
+        said = f"The blinding did not wholly hold: outputs of {name} were recognised more often than by chance."
+        return f"{said} There are too few guesses about the others to tell." if "unclear" in both else said
+    if both == {"opposite", "unclear"}:
+        return "Guesses were worse than chance on one kind of output; about the other there are too few to tell."
     if "opposite" in both:
         return "Guesses were worse than chance on one kind of output; no sign that reviewers knew which is which."
     return "There are too few guesses to say that the blinding held."

@@ -16,6 +16,8 @@ def answers(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of question, sentence and state (good, warn, bad or empty: a badge's class), in the order they are read."""
     if not results["counts"]["finished"]:
         said = "Nobody finished a page before the study was closed, so there is nothing to report."
+        if results["counts"]["same"] and not results["counts"]["pages"]:
+            said = "On every page all outputs were alike, so there was nothing to show, and nothing to report."
         return [{"question": "What did the study find?", "sentence": said, "state": NEUTRAL}]
     found = []
     better = [
@@ -96,23 +98,23 @@ def _state(verdicts: list[str]) -> str:
 def _preferred(results: dict[str, Any]) -> dict[str, Any]:
     found = results["preferences"]
     question = results["design"]["question"]
-    pages = found["pages"]
+    choices = found["choices"]
     reference = words.name(results["systems"][0]["name"])
-    if not pages:
+    if not choices:
         return {"question": question, "sentence": "No choice was made.", "state": NEUTRAL}
-    if pages < FEW_CHOICES:
+    if choices < FEW_CHOICES:
         chosen = [row for row in found["systems"] if row["preferred"]]
         on = words.listed([words.name(results["systems"][row["system"]]["name"]) for row in chosen])
         fell = f"on {on}" if chosen else "on none of the systems"
         sentence = (
-            f"Only {words.count(pages, 'choice')} {'was' if pages == 1 else 'were'} made, {fell}: too few to say."
+            f"Only {words.count(choices, 'choice')} {'was' if choices == 1 else 'were'} made, {fell}: too few to say."
         )
         return {"question": question, "sentence": sentence, "state": WARN}
     groups: dict[str, list[str]] = {}
     verdicts = []
     for row in found["contrasts"]:
         system = results["systems"][row["system"]]
-        wins = _turned(row["wins"]) if row["verdict"] == "worse" else row["wins"]
+        wins = _turned(row["wins"]) if row["verdict"] in ("worse", "lower") else row["wins"]
         test = f", {words.p_value(row['p_holm'])}" if row["p_holm"] is not None else ""
         figure = f"{words.percent_interval(wins)} of decided choices{test}"
         groups.setdefault(row["verdict"], []).append(f"{words.name(system['name'])} ({figure})")
@@ -130,14 +132,26 @@ def _preferred(results: dict[str, Any]) -> dict[str, Any]:
         return {"question": question, "sentence": found["reason"], "state": WARN}
     if found["reason"]:
         sentence += f". {found['reason']}"
-    return {"question": question, "sentence": f"{_capital(sentence)}".rstrip(".") + ".", "state": _state(verdicts)}
+    return {
+        "question": question,
+        "sentence": f"{_capital(sentence)}".rstrip(".") + ".",
+        "state": _state(verdicts) if found["planned"] else NEUTRAL,
+    }
+
+
+def _alike(found: dict[str, Any]) -> str:
+    """and 12 pages alike, counted as ties"""
+    return f"and {words.count(found['same'], 'page')} alike, counted as {'a tie' if found['same'] == 1 else 'ties'}"
 
 
 PREFERRED = {
     "better": "{who} {is_are} preferred to {reference}",
     "worse": "{reference} is preferred to {who}",
     "unclear": "for {who} no clear preference over {reference} was found, nor the other way round",
-    "none": "for {who} against {reference} no test can be made",
+    "higher": "{who} {is_are} preferred to {reference} (described, not tested)",
+    "lower": "{reference} is preferred to {who} (described, not tested)",
+    "close": "for {who} and {reference} the choices do not clearly favour either (described, not tested)",
+    "none": "for {who} against {reference} neither an interval nor a test can be given",
 }
 
 
@@ -149,30 +163,34 @@ def _turned(wins: dict[str, Any]) -> dict[str, Any]:
 
 def _how_sure(results: dict[str, Any]) -> dict[str, Any]:
     """How much was rated, whether reviewers agree, what the study could find, and whether the blinding held."""
-    counts = results["counts"]
+    counts, used = results["counts"], results["counts"]["used"]
+    of = f"{words.count(used['texts'], 'text')} by {words.count(used['reviewers'], 'reviewer')}"
     parts = []
     if results["criteria"]:
-        parts.append(
-            f"{words.count(counts['ratings'], 'rating')} of {words.count(counts['texts_rated'], 'text')} by "
-            f"{words.count(counts['reviewers_who_rated'], 'reviewer')}"
-        )
+        parts.append(f"{words.count(used['ratings'], 'rating')} of {of}")
     else:
-        parts.append(
-            f"{words.count(results['preferences']['pages'], 'choice')} about "
-            f"{words.count(counts['texts_rated'], 'text')} "
-            f"by {words.count(counts['reviewers_who_rated'], 'reviewer')}"
-        )
+        alike = f", {_alike(results['preferences'])}" if results["preferences"]["same"] else ""
+        parts.append(f"{words.count(results['preferences']['choices'], 'choice')} about {of}{alike}")
+    parts.append(_left_out(results))
     if counts["finished"] < counts["pages"]:
         parts.append(f"{counts['finished']:,} of {counts['pages']:,} pages were finished")
     parts += [_agreement(results), _power(results), _blinding(results)]
     sentence = "; ".join(part for part in parts if part)
     worry = (
         counts["finished"] < counts["pages"]
-        or counts["reviewers_who_rated"] < 2
-        or counts["texts_rated"] < 2
+        or used["reviewers"] < 2
+        or used["texts"] < 2
         or "did not" in _blinding(results)
     )
     return {"question": "How sure is that?", "sentence": f"{sentence}.", "state": WARN if worry else NEUTRAL}
+
+
+def _left_out(results: dict[str, Any]) -> str:
+    """Whom and what the rules left out, beside what is counted."""
+    out = results["left_out"]
+    parts = [words.count(len(out["reviewers"]), "reviewer")] if out["reviewers"] else []
+    parts += [f"{words.count(out['fast_pages'], 'page')} answered too fast"] if out["fast_pages"] else []
+    return f"not counting {words.listed(parts)}, left out by the rules" if parts else ""
 
 
 def _agreement(results: dict[str, Any]) -> str:
@@ -197,6 +215,8 @@ def _power(results: dict[str, Any]) -> str:
     found = results["design"]["power"]
     if not found:
         return "no power analysis was made before the start"
+    if found["differs"]:
+        return f"a power analysis was made before the start, for another plan ({words.listed(found['differs'])})"
     row = found["row"]
     if row is None:
         return "a power analysis was made before the start, for other numbers of texts or ratings"

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from django.db.models import Count, Q
 
-from annotation.jobs import JobStatus
-from evaluation import anonymous, judging, protocol
+from evaluation import anonymous, exclusions, judging, protocol
 from evaluation.analysis import blinding, groups, means, reliability
 from evaluation.analysis.ratings import versions
 from evaluation.analysis.resampling import DRAWS
@@ -25,7 +24,7 @@ from evaluation.models import (
     SystemKind,
     TaskKind,
 )
-from evaluation.reports import answers, reading
+from evaluation.reports import answers, reading, words
 from evaluation.reports.comparing import compare
 from evaluation.reports.plain import plain
 from evaluation.reports.preferring import preferences
@@ -71,7 +70,7 @@ def build(study: Study, seed: int, on_progress: Callable[[int, int, str], None] 
     main = {key: given.of(True) for key, given in data.given.items()}
     results["comparisons"] = compare(data.criteria, main, lambda c, s: _rng(seed, DIFFERENCE, c, s), step)
     results["everybody"] = _everybody(data, seed, names)
-    results["preferences"] = preferences(data.choosing, names)
+    results["preferences"] = preferences(data.choosing, names, planned=_plans_preferences(study))
     step("Preferences")
     results["agreement"] = _agreement(data, seed, step)
     results["consistency"] = _consistency(data)
@@ -146,11 +145,20 @@ def _time(moment) -> str | None:
     return moment.isoformat(timespec="seconds") if moment else None
 
 
+def _written(study: Study) -> dict[str, Any]:
+    """The protocol as it was locked."""
+    found = Protocol.objects.filter(study=study).first()
+    return json.loads(found.text) if found else {}
+
+
+def _plans_preferences(study: Study) -> bool:
+    return any(test.get("kind") == protocol.PREFERENCE for test in _written(study).get("planned_tests", []))
+
+
 def _design(data: Data) -> dict[str, Any]:
     """The design as it was frozen, from the protocol where it says more than the study."""
     study = data.study
-    found = Protocol.objects.filter(study=study).first()
-    written = json.loads(found.text) if found else {}
+    written = _written(study)
     sizes = written.get("sizes", {})
     return {
         "layout": study.layout,
@@ -182,26 +190,40 @@ def _design(data: Data) -> dict[str, Any]:
         "on_failure": study.on_failure,
         "min_passed": study.min_passed,
         "min_seconds": study.min_seconds,
-        "power": _power(study, len(data.items), sizes.get("ratings_per_output")),
+        "power": _power(written),
     }
 
 
-def _power(study: Study, texts: int, ratings_per_output: int | None) -> dict[str, Any] | None:
-    """The last power analysis that had finished when the study started."""
-    rows = study.power_analyses.filter(status=JobStatus.FINISHED)
-    if study.started_at:
-        rows = rows.filter(created_at__lte=study.started_at)
-    found = rows.first()
-    if found is None:
+def _power(written: dict[str, Any]) -> dict[str, Any] | None:
+    """The power analysis that the protocol keeps. Its figures are given only where it is of the plan that was started:
+    `differs` says in words where it is not."""
+    found = written.get("power")
+    if not found:
         return None
+    parameters, results, sizes = found["parameters"], found["results"], written["sizes"]
+    plan = {
+        "system": len(written["systems"]),
+        "reviewer": sizes["reviewers"],
+        "planned test": max(1, len(written["planned_tests"])),
+    }
+    simulated = {"system": "systems", "reviewer": "reviewers", "planned test": "tests"}
+    differs = [
+        f"{words.count(parameters[simulated[noun]], noun)} where the study has {number:,}"
+        for noun, number in plan.items()
+        if parameters.get(simulated[noun], number) != number
+    ]
+    said = f"It was for another plan: {words.listed(differs)}."
     return {
-        "at": _time(found.ended_at),
-        "difference": found.parameters.get("difference"),
-        "margin": found.parameters.get("margin"),
-        "goal": found.parameters.get("goal"),
-        "simulations": found.parameters.get("simulations"),
-        "words": list(found.results.get("words", [])),
-        "row": _simulated(found.results.get("table", []), texts, ratings_per_output),
+        "at": found["at"],
+        "difference": parameters.get("difference"),
+        "margin": parameters.get("margin"),
+        "goal": parameters.get("goal"),
+        "simulations": parameters.get("simulations"),
+        "differs": differs,
+        "words": [said] if differs else list(results.get("words", [])),
+        "row": None
+        if differs
+        else _simulated(results.get("table", []), sizes["texts"], sizes.get("ratings_per_output")),
     }
 
 
@@ -244,28 +266,32 @@ def _criterion(criterion) -> dict[str, Any]:
 
 
 def _counts(data: Data) -> dict[str, Any]:
-    """How much there is. Pages are of the study proper; `shown` leaves out those that nobody had to see."""
+    """How much there is. Pages are those of the study proper that people were shown; `same` had only outputs alike, and
+    nobody had to see them. `used` is what the main analysis counts of all that."""
     study = data.study
-    proper = Q(kind__in=(TaskKind.RATING, TaskKind.SAME))
+    shown = Q(kind=TaskKind.RATING)
     finished = Q(done_at__isnull=False)
     counts: dict[str, Any] = study.tasks.aggregate(
-        pages=Count("pk", filter=proper),
-        finished=Count("pk", filter=proper & finished),
-        shown=Count("pk", filter=Q(kind=TaskKind.RATING) & finished),
+        pages=Count("pk", filter=shown),
+        finished=Count("pk", filter=shown & finished),
         same=Count("pk", filter=Q(kind=TaskKind.SAME)),
-        texts=Count("item", distinct=True, filter=proper),
-        texts_rated=Count("item", distinct=True, filter=proper & finished),
+        texts=Count("item", distinct=True, filter=shown | Q(kind=TaskKind.SAME)),
+        texts_rated=Count("item", distinct=True, filter=shown & finished),
         reviewers=Count("reviewer", distinct=True),
-        reviewers_who_rated=Count("reviewer", distinct=True, filter=Q(kind=TaskKind.RATING) & finished),
+        reviewers_who_rated=Count("reviewer", distinct=True, filter=shown & finished),
     )
+    used = exclusions.pages(study).filter(kind=TaskKind.RATING)
+    counts["used"] = used.aggregate(
+        pages=Count("pk"), texts=Count("item", distinct=True), reviewers=Count("reviewer", distinct=True)
+    ) | {"ratings": Rating.objects.filter(slot__task__in=used.values("pk"), value__isnull=False).count()}
     ratings = Rating.objects.filter(
         slot__task__study=study, slot__task__kind=TaskKind.RATING, slot__task__done_at__isnull=False
     )
     counts |= ratings.aggregate(
         ratings=Count("pk", filter=Q(value__isnull=False)), cannot_judge=Count("pk", filter=Q(value=None))
     )
-    shown = data.seconds[data.seconds > 0]
-    counts["median_seconds"] = float(np.median(shown)) if shown.size else None
+    timed = data.seconds[data.seconds > 0]
+    counts["median_seconds"] = float(np.median(timed)) if timed.size else None
     counts["hours"] = float(data.seconds.sum() / 3600)
     return counts
 
@@ -316,7 +342,8 @@ def _everybody(data: Data, seed: int, names: list[str]) -> dict[str, Any] | None
     compared = compare(
         data.criteria, ratings, lambda c, s: _rng(seed, EVERYBODY, c, s), lambda words: None, checks=False
     )
-    return {"comparisons": compared["rows"], "preferences": preferences(data.choosing, names, main=False)}
+    chosen = preferences(data.choosing, names, planned=_plans_preferences(data.study), main=False)
+    return {"comparisons": compared["rows"], "preferences": chosen}
 
 
 def _agreement(data: Data, seed: int, step) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ def compare(
         checks: whether to compute what only checks the main result.
     Returns:
         rows: one for each criterion and system, JSON-ready (docs/formats.md). models: one for each criterion.
-        tests: how many p-values were adjusted together.
+        planned: how many tests were planned, the number that Holm's method adjusts for. tests: how many of them could
+        be made. A planned test that could not be made counts as one with a p-value of 1.
     """
     rows, models = [], []
     for place, criterion in enumerate(criteria):
@@ -55,11 +56,22 @@ def compare(
                     "odds": odds.get(system),
                 }
         step(f"Comparisons: {criterion.name}")
-    adjusted = ranks.holm([row["p"] for row in rows])
+    adjusted = adjust([row["p"] for row in rows], [row["planned"] for row in rows])
     for row, p in zip(rows, adjusted, strict=True):
         row["p_holm"] = p
         _judge(row)
-    return {"rows": rows, "models": models, "tests": sum(row["p"] is not None for row in rows)}
+    return {
+        "rows": rows,
+        "models": models,
+        "planned": sum(row["planned"] for row in rows),
+        "tests": sum(row["p"] is not None for row in rows),
+    }
+
+
+def adjust(p_values: list[float | None], planned: list[bool]) -> list[float | None]:
+    """Holm's adjusted p-values over all planned tests; one that could not be made counts, as if its p were 1."""
+    adjusted = ranks.holm([1.0 if plan and p is None else p for p, plan in zip(p_values, planned, strict=True)])
+    return [None if p is None else found for p, found in zip(p_values, adjusted, strict=True)]
 
 
 def _model(model: mixed.Mixed) -> dict[str, Any]:
@@ -121,19 +133,29 @@ def _judge(row: dict[str, Any]) -> None:
         if found["verdict"] == Verdict.NON_INFERIOR and row["p_holm"] >= SIGNIFICANT:
             row["verdict"] = Verdict.INCONCLUSIVE.value
             row["why"] += " After the adjustment for all planned tests that is not enough."
+        if found["verdict"] == Verdict.INFERIOR:
+            row["p_holm"] = None  # that of the test for non-inferiority, which says nothing about this finding
+            row["why"] += " That is read from the unadjusted 95 % interval; no test of it was planned."
     elif row["planned"]:
         clear = row["p_holm"] < SIGNIFICANT
         row["verdict"] = ("better" if estimate["estimate"] > 0 else "worse") if clear else "unclear"
         row["why"] = estimate["reason"]
     else:
-        row["verdict"], row["why"] = _side(estimate, ("higher", "lower", "close")), estimate["reason"]
+        row["verdict"], row["why"] = side(estimate, ("higher", "lower", "close")) or "none", estimate["reason"]
     row["disagree"] = _disagreements(row)
 
 
-def _side(estimate: dict[str, Any], words: tuple[str, str, str]) -> str:
-    """Which side of 0 the interval lies on."""
+SIDES = ("higher", "lower", "no difference")
+# Of a finding without an interval.
+SIDE_OF = {"better": "higher", "worse": "lower", "unclear": "no difference"}
+
+
+def side(estimate: dict[str, Any], words: tuple[str, str, str] = SIDES) -> str:
+    """Which side of 0 the interval lies on; empty where there is none."""
     above, below, neither = words
-    if estimate["low"] is None or estimate["low"] <= 0 <= estimate["high"]:
+    if estimate["low"] is None:
+        return ""
+    if estimate["low"] <= 0 <= estimate["high"]:
         return neither
     return above if estimate["low"] > 0 else below
 
@@ -146,22 +168,24 @@ def _disagreements(row: dict[str, Any]) -> list[str]:
     words = []
     if row["noninferiority"] is not None:
         one, other = row["noninferiority"]["verdict"], row["noninferiority"]["bootstrap_verdict"]
-        if row["method"] == "mixed" and one != other:
+        if row["method"] == "mixed" and one != other and other != Verdict.NONE:
             words.append(f"By the bootstrap's interval the finding is: {other}.")
         return words
-    main = _side(estimate, ("higher", "lower", "no difference"))
+    main = side(estimate) or SIDE_OF.get(row["verdict"], "")
+    if not main:
+        return []
     sides = []
     if row["method"] == "mixed":
-        sides.append(("The bootstrap's interval", _side(row["bootstrap"], ("higher", "lower", "no difference"))))
+        sides.append(("The bootstrap's interval", side(row["bootstrap"])))
     sides.append(("Wilcoxon's test", _tested(row["checks"]["wilcoxon"], row["checks"]["delta"])))
-    sides.append(("Cliff's delta", _side(row["checks"]["delta"], ("higher", "lower", "no difference"))))
+    sides.append(("Cliff's delta", side(row["checks"]["delta"])))
     odds = row["checks"]["odds"]
     if odds and odds["ratio"]["low"] is not None:
         shifted = {"low": odds["ratio"]["low"] - 1, "high": odds["ratio"]["high"] - 1}
-        sides.append(("The ordinal model", _side(shifted, ("higher", "lower", "no difference"))))
-    for name, side in sides:
-        if side and side != main:
-            words.append(f"{name} by itself says: {side}.")
+        sides.append(("The ordinal model", side(shifted)))
+    for name, found in sides:
+        if found and found != main:
+            words.append(f"{name} by itself says: {found}.")
     return words
 
 

@@ -23,7 +23,7 @@ FIGURES = {
         "Preferences",
         "How often each system was preferred on the pages that showed it, and its strength by the model of "
         "Bradley, Terry and "
-        "Davidson, with 95 % intervals.",
+        "Davidson, with 95 % intervals where they can be given.",
     ),
     "groups": ("By group of texts", ""),  # see _groups
 }
@@ -55,13 +55,13 @@ def tiles(results: dict[str, Any]) -> list[dict[str, str]]:
     counts, found = results["counts"], []
     if results["criteria"]:
         found.append(
-            (f"{counts['ratings']:,}", f"ratings from {words.count(counts['reviewers_who_rated'], 'reviewer')}")
+            (f"{counts['used']['ratings']:,}", f"ratings from {words.count(counts['used']['reviewers'], 'reviewer')}")
         )
     else:
         found.append(
             (
-                f"{results['preferences']['pages']:,}",
-                f"choices of {words.count(counts['reviewers_who_rated'], 'reviewer')}",
+                f"{results['preferences']['choices']:,}",
+                f"choices of {words.count(counts['used']['reviewers'], 'reviewer')}",
             )
         )
     found.append(

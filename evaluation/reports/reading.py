@@ -15,6 +15,7 @@ from evaluation.exclusions import Checks
 from evaluation.models import Criterion, Guess, Rating, ReviewTask, SlotOutput, Study, StudyItem, System, TaskKind
 
 CHUNK = 10_000
+CHOICE = ("preferred_id", "worst_id", "tie", "unpreferred")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +36,16 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Choosing:
-    """The choices of counted pages. main: shape (n,). cannot: reason -> pages without a choice. same: pages that
-    nobody was shown, because all their outputs were alike; they are among the choices, as ties."""
+    """The choices of counted pages. main: shape (n,). cannot: reason -> pages without a choice. same: shape (n,), pages
+    that nobody was shown, because all their outputs were alike; they are among the pages, as ties."""
 
     pages: Pages
     main: np.ndarray
     cannot: dict[str, int]
-    same: int
+    same: np.ndarray
+
+    def same_of(self, main: bool) -> int:
+        return int((self.same & self.main).sum() if main else self.same.sum())
 
     def of(self, main: bool) -> Pages:
         if not main:
@@ -62,7 +66,8 @@ class Choosing:
 
 @dataclass(frozen=True, eq=False)
 class Guesses:
-    """One row a guess: codes, whether the output was a tuned system's, and the guess as `blinding` wants it.
+    """One row a guess that the main analysis counts: codes, whether the output was a tuned system's, and the guess as
+    `blinding` wants it.
 
     mixed: guesses about outputs that a tuned and another system wrote alike; they count for neither.
     """
@@ -76,10 +81,11 @@ class Guesses:
 
 @dataclass(frozen=True, eq=False)
 class Repeats:
-    """The same output rated twice by one reviewer: criterion -> (reviewer, first, second), each of shape (n,).
+    """The same output rated twice by one reviewer: criterion -> (reviewer, first, second), each of shape (n,). Only of
+    reviewers and pages that the main analysis counts.
 
-    chosen: reviewer codes and whether the same output was preferred again, shape (n,), NaN-free; empty without a
-    preference.
+    chosen: reviewer codes and whether the same was chosen again, shape (n,): the same output, or a tie, and with best
+    and worst the same of both. A page on which no choice could be made is no repeat. Empty without a preference.
     """
 
     ratings: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -131,11 +137,15 @@ def read(study: Study) -> Data:
     reviewer_at = {pk: place for place, pk in enumerate(reviewers)}
     excluded = exclusions.excluded_reviewers(study)
     counted = ReviewTask.objects.filter(study=study).counted()
-    fast = set(counted.filter(exclusions.too_fast(study)).values_list("pk", flat=True)) if study.min_seconds else set()
+    answered = ReviewTask.objects.filter(
+        study=study, kind__in=(TaskKind.RATING, TaskKind.REPEAT), done_at__isnull=False
+    )
+    quick = answered.filter(exclusions.too_fast(study)) if study.min_seconds else answered.none()
+    fast_kinds = {pk: (kind, reviewer) for pk, kind, reviewer in quick.values_list("pk", "kind", "reviewer_id")}
     tuned = set(study.tuned.values_list("pk", flat=True))
 
     def kept(task: int, reviewer: int) -> bool:
-        return reviewer not in excluded and task not in fast
+        return reviewer not in excluded and task not in fast_kinds
 
     return Data(
         study=study,
@@ -150,11 +160,11 @@ def read(study: Study) -> Data:
         names=[named[pk] for pk in reviewers],
         given=_given(study, criteria, system_at, item_at, reviewer_at, kept),
         choosing=_choosing(study, system_at, item_at, reviewer_at, kept) if study.asks_preference else None,
-        guesses=_guesses(study, tuned, item_at, reviewer_at),
-        repeats=_repeats(study, criteria, reviewer_at),
+        guesses=_guesses(study, tuned, item_at, reviewer_at, kept),
+        repeats=_repeats(study, criteria, reviewer_at, kept),
         checks=exclusions.checks_of(study),
         excluded=excluded,
-        fast_pages=len(fast),
+        fast_pages=sum(kind == TaskKind.RATING and reviewer not in excluded for kind, reviewer in fast_kinds.values()),
         seconds=np.fromiter(
             counted.filter(kind=TaskKind.RATING).order_by("pk").values_list("active_seconds", flat=True), dtype=float
         ),
@@ -227,10 +237,9 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
     ):
         places.setdefault(task, []).append((system_at[system], slot))
     cannot: Counter = Counter()
-    rows: list[tuple[int, int, list[int], list[int], int, int, bool]] = []
-    same = 0
-    answers = tasks.values_list("pk", "item_id", "reviewer_id", "preferred_id", "worst_id", "tie", "unpreferred")
-    for pk, item, reviewer, preferred, worst, tie, reason in answers.iterator(chunk_size=CHUNK):
+    rows: list[tuple[int, int, list[int], list[int], int, int, bool, bool]] = []
+    answers = tasks.values_list("pk", "kind", "item_id", "reviewer_id", *CHOICE)
+    for pk, kind, item, reviewer, preferred, worst, tie, reason in answers.iterator(chunk_size=CHUNK):
         main = kept(pk, reviewer)
         if reason:
             cannot[reason] += main
@@ -241,7 +250,6 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
             numbers.setdefault(slot, len(numbers))
         if preferred is None and not tie and len(numbers) > 1:
             continue  # a page from before its layout asked
-        same += main and len(numbers) == 1
         rows.append(
             (
                 item_at[item],
@@ -251,6 +259,7 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
                 numbers.get(preferred, -1),
                 numbers.get(worst, -1),
                 main,
+                kind == TaskKind.SAME,
             )
         )
     width = max((len(row[2]) for row in rows), default=2)
@@ -273,19 +282,22 @@ def _choosing(study, system_at, item_at, reviewer_at, kept) -> Choosing:
         ),
         main=np.asarray([row[6] for row in rows], dtype=bool),
         cannot={reason: n for reason, n in cannot.items() if n},
-        same=same,
+        same=np.asarray([row[7] for row in rows], dtype=bool),
     )
 
 
 GUESSES = {"tuned": 0, "other": 1, "unknown": 2}
 
 
-def _guesses(study: Study, tuned: set[int], item_at, reviewer_at) -> Guesses:
+def _guesses(study: Study, tuned: set[int], item_at, reviewer_at, kept) -> Guesses:
     rows: dict[Any, tuple[int, int, int, set[bool]]] = {}
     given = Guess.objects.filter(slot__task__study=study).order_by("slot_id")
-    for slot, item, reviewer, value, system in given.values_list(
-        "slot_id", "slot__task__item_id", "slot__task__reviewer_id", "value", "slot__outputs__system_id"
+    for slot, task, item, reviewer, value, system in given.values_list(
+        *("slot_id", "slot__task_id", "slot__task__item_id", "slot__task__reviewer_id", "value"),
+        "slot__outputs__system_id",
     ).iterator(chunk_size=CHUNK):
+        if not kept(task, reviewer):
+            continue
         row = rows.setdefault(slot, (item_at[item], reviewer_at[reviewer], GUESSES[value], set()))
         row[3].add(system in tuned)
     clear = [row for row in rows.values() if len(row[3]) == 1]
@@ -298,16 +310,17 @@ def _guesses(study: Study, tuned: set[int], item_at, reviewer_at) -> Guesses:
     )
 
 
-def _repeats(study: Study, criteria: list[Criterion], reviewer_at) -> Repeats:
+def _repeats(study: Study, criteria: list[Criterion], reviewer_at, kept) -> Repeats:
     """Pages seen twice, both finished. Outputs are matched by what they stand for; one that stands for several counts
     once."""
     again = ReviewTask.objects.filter(
         study=study, kind=TaskKind.REPEAT, done_at__isnull=False, repeats__done_at__isnull=False
     )
     keys = {criterion.pk: criterion.key for criterion in criteria}
-    pairs = list(
-        again.order_by("pk").values_list("pk", "repeats_id", "reviewer_id", "preferred_id", "repeats__preferred_id")
+    found_pairs = again.order_by("pk").values_list(
+        "pk", "repeats_id", "reviewer_id", *CHOICE, *(f"repeats__{name}" for name in CHOICE)
     )
+    pairs = [pair for pair in found_pairs if kept(pair[0], pair[2]) and kept(pair[1], pair[2])]
     tasks = {pk for pair in pairs for pk in pair[:2]}
     stands: dict[Any, int] = {}  # slot -> the first of its outputs
     links = SlotOutput.objects.filter(slot__task__in=tasks).order_by("-output_id")
@@ -319,13 +332,20 @@ def _repeats(study: Study, criteria: list[Criterion], reviewer_at) -> Repeats:
         by_task.setdefault(task, {})[stands[slot], criterion] = value
     found: dict[str, list[tuple[int, int, int]]] = {key: [] for key in keys.values()}
     chosen = []
-    for second, first, reviewer, preferred, before in pairs:
+
+    def choice(preferred: Any, worst: Any, tie: bool, reason: str) -> tuple[bool, int | None, int | None] | None:
+        if reason or (preferred is None and not tie):
+            return None
+        return bool(tie), stands.get(preferred), stands.get(worst)
+
+    for second, first, reviewer, *answers in pairs:
         for (output, criterion), value in by_task.get(second, {}).items():
             before_value = by_task.get(first, {}).get((output, criterion))
             if before_value is not None:
                 found[keys[criterion]].append((reviewer_at[reviewer], before_value, value))
-        if study.asks_preference:
-            chosen.append((reviewer_at[reviewer], stands.get(preferred) == stands.get(before)))
+        now, before = choice(*answers[: len(CHOICE)]), choice(*answers[len(CHOICE) :])
+        if study.asks_preference and now is not None and before is not None:
+            chosen.append((reviewer_at[reviewer], now == before))
     return Repeats(
         ratings={
             key: tuple(_ints(column) for column in (zip(*rows, strict=True) if rows else ((), (), ())))  # type: ignore[misc]

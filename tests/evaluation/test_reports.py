@@ -229,8 +229,10 @@ def test_the_same_seed_gives_the_same_report():
 # Controls and exclusions
 
 
-def failing_study(on_failure):
-    study = make_study(items=20, systems=2, reviewers=3, checks=2, repeats=2, number_of_items=12, on_failure=on_failure)
+def failing_study(on_failure, study=None):
+    study = study or make_study(
+        items=20, systems=2, reviewers=3, checks=2, repeats=2, number_of_items=12, on_failure=on_failure
+    )
     study = start(study)
     bad = study.reviewers.order_by("user_id").first().user
 
@@ -380,7 +382,7 @@ def test_one_output_a_page_has_no_preferences():
 
 
 def test_guesses_say_whether_the_blinding_held():
-    study = make_study(items=6, systems=2, reviewers=2, guesses=3)
+    study = make_study(items=8, systems=2, reviewers=2, guesses=6)
     study.tuned.set([better(study)])
     study = start(study)
     rate(study, spread({}))

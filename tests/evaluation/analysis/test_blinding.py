@@ -49,7 +49,8 @@ def test_indices_of_the_crisp_trial():
     chance = 0.5 * (109 * 56 + 54 * 107) / 163**2
     unknown = 253 / 416
     assert found.james.estimate == pytest.approx((1 + unknown + (1 - unknown) * (observed - chance) / chance) / 2)
-    assert found.tuned.verdict == "unblinded" and found.other.verdict == "blind"
+    # Of five reviewers whose guesses may go together the interval of 139 guesses passes 0.2.
+    assert found.tuned.verdict == "unblinded" and found.other.verdict == "unclear"
     assert "did not wholly hold" in found.summary and "tuned systems" in found.summary
 
 
@@ -70,7 +71,7 @@ def test_guesses_of_one_reviewer_that_go_together_widen_the_interval():
 @pytest.mark.parametrize(
     ("table", "tuned", "other", "word"),
     [
-        ([[30, 31], [31, 29], [60, 60]], "blind", "blind", "The blinding held"),
+        ([[60, 62], [62, 58], [160, 160]], "blind", "blind", "The blinding held"),
         ([[90, 10], [10, 90], [20, 20]], "unblinded", "unblinded", "did not hold"),
         ([[90, 90], [10, 10], [20, 20]], "unblinded", "opposite", "a leaning of theirs"),
         ([[10, 90], [90, 10], [20, 20]], "opposite", "opposite", "took each kind for the other"),
@@ -83,6 +84,32 @@ def test_verdicts_in_words(table, tuned, other, word):
     assert word in found.summary
 
 
+def test_one_or_two_right_guesses_say_nothing():
+    for count in (1, 2, 5):
+        found = blinding.blinding(
+            is_tuned=[1, 0] * count,
+            guess=[TUNED, NOT_TUNED] * count,
+            item=np.repeat(np.arange(count), 2),
+            reviewer=np.repeat(np.arange(count), 2),
+        )
+        assert (found.tuned.verdict, found.other.verdict) == ("unclear", "unclear"), count
+        assert "too few guesses" in found.summary and found.tuned.index.estimate == 1
+
+
+def test_a_wide_interval_around_zero_is_not_called_blind():
+    found = blinding.blinding(**guesses([[2, 2], [2, 2], [1, 1]]))
+    assert found.tuned.index.estimate == 0 and found.tuned.index.high > 0.2
+    assert found.tuned.verdict == "unclear" and "too few guesses" in found.summary
+
+
+def test_six_texts_guessed_right_by_two_reviewers_are_a_finding_and_by_one_are_none():
+    rows = {"is_tuned": [1, 0] * 6, "guess": [TUNED, NOT_TUNED] * 6, "item": np.repeat(np.arange(6), 2)}
+    two = blinding.blinding(**rows, reviewer=[0, 0, 1, 1] * 3)
+    one = blinding.blinding(**rows, reviewer=[0] * 12)
+    assert two.tuned.verdict == "unblinded" and "did not hold" in two.summary
+    assert one.tuned.verdict == "unclear" and "one reviewer's" in one.summary
+
+
 def test_a_small_but_clear_index_is_called_slight():
     found = blinding.blinding(**guesses([[280, 220], [200, 260], [520, 520]], items=500, reviewers=100)).tuned
     assert found.verdict == "unblinded" and found.words.startswith("Slightly unblinded")
@@ -93,7 +120,7 @@ def test_no_guesses_and_one_arm_are_said():
     assert none.tuned.index.estimate is None and none.james.reason == "No guesses." and "nothing" in none.summary
     one = blinding.blinding(**guesses([[20, 0], [10, 0], [5, 0]]))
     assert one.other.index.reason == "No guesses." and one.james.estimate is None and one.james.reason
-    assert "one kind of output only" in one.summary
+    assert "one kind only (tuned)" in one.summary and one.tuned.words in one.summary
 
 
 def test_everybody_says_dont_know():

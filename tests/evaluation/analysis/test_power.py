@@ -91,6 +91,22 @@ def test_more_planned_tests_ask_for_more():
     assert "Holm" in one.note
 
 
+def test_more_planned_tests_ask_for_more_of_non_inferiority_too():
+    one, many = (
+        power.simulate(Plan(items=40, margin=0.4, tests=tests), rng=rng(), simulations=600).noninferiority
+        for tests in (1, 20)
+    )
+    assert many.high < one.low
+
+
+def test_non_inferiority_is_judged_by_the_reports_own_p():
+    who = power.who_rates(60, 6, 3)
+    values = power.draw(Plan(), (0.0, 0.0, 0.0), who, rng(), 40)
+    found = power.judged((values[:, :, 1] - values[:, :, 0]).astype(float), who)
+    above = found.mean - found.reach > -0.3
+    assert ((found.p_above(-0.3) < 0.05) == above).all() and 0 < above.sum() < 40
+
+
 def test_a_thousand_studies_take_about_two_seconds_at_most():
     started = time.process_time()
     power.simulate(Plan(items=60, systems=4, reviewers=6, ratings_per_output=6), rng=rng(), simulations=1000)
