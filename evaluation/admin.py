@@ -154,7 +154,7 @@ class ReviewerInline(ReadOnly, admin.TabularInline):
     model = StudyMembership
     extra = 0
     fields = ["user", "created_at", "revoked_at"]
-    readonly_fields = fields
+    readonly_fields = ["user", "created_at", "revoked_at"]
 
     def has_delete_permission(self, request, obj=None):
         return False

@@ -502,10 +502,11 @@ class StudySerializer(serializers.ModelSerializer):
 
     def _hidden(self) -> set[int]:
         """The studies whose systems the caller is rating blind, asked for once for all that are shown."""
-        if "hidden_studies" not in self.context:
-            hidden = Study.objects.hidden_from(self.context["request"].user)
-            self.context["hidden_studies"] = set(hidden.values_list("pk", flat=True))
-        return self.context["hidden_studies"]
+        context: dict[str, Any] = self.context  # type: ignore[assignment]
+        if "hidden_studies" not in context:
+            hidden = Study.objects.hidden_from(context["request"].user)
+            context["hidden_studies"] = set(hidden.values_list("pk", flat=True))
+        return context["hidden_studies"]
 
 
 class StudyWriteSerializer(StudySerializer):
