@@ -116,9 +116,10 @@ def create(project: Project, user, *, kind: str, file_format: str, filters: dict
         raise ValidationError({"kind": f"There is no export {kind[:40]!r}; choose from {', '.join(KINDS)}."})
     if file_format not in exporter.formats:
         raise ValidationError({"file_format": f"{exporter.title} can be exported as {', '.join(exporter.formats)}."})
-    export = Export(project=project, created_by=user, kind=kind, file_format=file_format)
+    access.require(user, project.pk, *exporter.roles)
+    wanted = exporter.clean(project, filters or {})
+    export = Export(project=project, created_by=user, kind=kind, file_format=file_format, filters=wanted)
     check_allowed(user, export)
-    export.filters = exporter.clean(project, filters or {})
     with transaction.atomic():
         export.save()
         export.queue(tasks.execute_export)

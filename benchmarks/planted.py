@@ -138,13 +138,13 @@ def make_study(rows: Iterable[dict[str, str]], seed: int) -> Any:
         with_pairs=False,
     )
     jobs.execute(ItemImport.objects, job.pk, imports.run)
-    job = OutputImport.objects.create(
+    uploaded = OutputImport.objects.create(
         project=project,
         created_by=lead,
         file=_csv(rows, ["external_id", "system", "output"]),
         file_name="outputs.csv",
     )
-    jobs.execute(OutputImport.objects, job.pk, output_imports.run)
+    jobs.execute(OutputImport.objects, uploaded.pk, output_imports.run)
     client = Client()
     client.force_login(lead)
     systems = dict(System.objects.filter(project=project).values_list("name", "pk"))

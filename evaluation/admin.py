@@ -4,8 +4,8 @@ An administrator who rates a study blind sees neither its systems nor what leads
 """
 
 from django.contrib import admin
-from django.contrib.auth.models import User
 
+from evaluation import protocol
 from evaluation.models import (
     Amendment,
     Criterion,
@@ -45,7 +45,8 @@ class Blinded(admin.ModelAdmin):
 
 
 class BlindedByStudy(admin.ModelAdmin):
-    """Rows of running studies are left out: before a study is closed nobody sees who rated what of which system.
+    """Rows of running studies are left out: before a study is closed nobody sees who rated what of which system. So are
+    those of closed ones over systems that this administrator is rating blind.
 
     `study_path` leads to the study.
     """
@@ -55,7 +56,9 @@ class BlindedByStudy(admin.ModelAdmin):
 
     def get_queryset(self, request):
         running = Study.objects.filter(status=StudyStatus.RUNNING)
-        return super().get_queryset(request).exclude(**{f"{self.study_path}__in": running.values("pk")})
+        hidden = Study.objects.hidden_from(request.user)
+        rows = super().get_queryset(request).exclude(**{f"{self.study_path}__in": running.values("pk")})
+        return rows.exclude(**{f"{self.study_path}__in": hidden.values("pk")})
 
 
 class ReadOnly:
@@ -145,20 +148,16 @@ class CriterionInline(admin.TabularInline):
     has_add_permission = has_delete_permission = has_change_permission
 
 
-class ReviewerInline(admin.TabularInline):
+class ReviewerInline(ReadOnly, admin.TabularInline):
+    """People are added and taken off on the study's page: with one, an account and its link may come and go."""
+
     model = StudyMembership
     extra = 0
-    autocomplete_fields = ["user"]
+    fields = ["user", "created_at", "revoked_at"]
+    readonly_fields = ["user", "created_at", "revoked_at"]
 
-    def formfield_for_foreignkey(self, db_field, request, **kwargs):
-        if db_field.name == "user":  # closed accounts review nothing; those of guests review one study
-            kwargs["queryset"] = User.objects.filter(is_active=True)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def has_change_permission(self, request, obj=None):
-        return obj is None or obj.is_draft
-
-    has_add_permission = has_delete_permission = has_change_permission
+    def has_delete_permission(self, request, obj=None):
+        return False
 
 
 @admin.register(Study)
@@ -168,21 +167,18 @@ class StudyAdmin(admin.ModelAdmin):
     list_filter = ["status", "started_at", "closed_at"]
     search_fields = ["name", "project__name"]
     list_select_related = ["project", "created_by"]
+    # The design is changed on the page, where its rules are checked together.
     readonly_fields = [
-        "project",
-        "status",
-        "systems",
-        "reference",
-        "created_by",
-        "started_at",
-        "closed_at",
-        "closed_by",
+        *("project", "status", "systems", "reference", "tuned", "dataset"),
+        *protocol.DESIGN,
+        *protocol.RULES,
+        *("created_by", "started_at", "closed_at", "closed_by"),
     ]
     inlines = [CriterionInline, ReviewerInline]
 
     def get_queryset(self, request):
-        blind = Study.objects.rated_blind_by(request.user)
-        return super().get_queryset(request).exclude(pk__in=blind.values("pk"))
+        hidden = Study.objects.hidden_from(request.user)
+        return super().get_queryset(request).exclude(pk__in=hidden.values("pk"))
 
     def has_add_permission(self, request):
         return False
@@ -308,8 +304,8 @@ class Kept(ReadOnly, admin.ModelAdmin):
     show_full_result_count = False
 
     def get_queryset(self, request):
-        blind = Study.objects.rated_blind_by(request.user)
-        return super().get_queryset(request).exclude(study__in=blind.values("pk"))
+        hidden = Study.objects.hidden_from(request.user)
+        return super().get_queryset(request).exclude(study__in=hidden.values("pk"))
 
     def has_delete_permission(self, request, obj=None):
         return False
@@ -340,7 +336,8 @@ class PowerAnalysisAdmin(Kept):
 
 
 @admin.register(Report)
-class ReportAdmin(ReadOnly, admin.ModelAdmin):
+class ReportAdmin(ReadOnly, BlindedByStudy):
+    study_path = "study"
     list_display = ["id", "study", "status", "seed", "created_by", "created_at", "ended_at"]
     list_filter = ["status", "created_at"]
     search_fields = ["study__name"]

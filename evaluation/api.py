@@ -452,10 +452,6 @@ class PlannedCriterionSerializer(serializers.ModelSerializer):
         validators: ClassVar[list[Any]] = []  # the service checks the keys of all criteria together
 
 
-# What of a study names systems, or would tell who wrote what: left out for those who rate it blind.
-TELLING = ("systems", "reference", "tuned", "controls", "dataset", "seed", "openings", "hypotheses")
-
-
 class StudySerializer(serializers.ModelSerializer):
     """A study. While the caller is rating it, what would name its systems is left out, and its seed."""
 
@@ -499,10 +495,18 @@ class StudySerializer(serializers.ModelSerializer):
     def to_representation(self, instance):
         instance.controls = [system.kind for system in instance.systems.all() if system.kind in CONTROLS]
         shown = super().to_representation(instance)
-        if studies.is_blind(self.context["request"].user, instance):
-            for name in TELLING:
-                del shown[name]
+        if instance.pk in self._hidden():
+            for name in protocol.TELLING:
+                shown.pop(name, None)
         return shown
+
+    def _hidden(self) -> set[int]:
+        """The studies whose systems the caller is rating blind, asked for once for all that are shown."""
+        context: dict[str, Any] = self.context  # type: ignore[assignment]
+        if "hidden_studies" not in context:
+            hidden = Study.objects.hidden_from(context["request"].user)
+            context["hidden_studies"] = set(hidden.values_list("pk", flat=True))
+        return context["hidden_studies"]
 
 
 class StudyWriteSerializer(StudySerializer):
@@ -808,6 +812,7 @@ class StudyViewSet(
     def preferences(self, request, pk=None):
         """Store what the reviewers of a closed study preferred, or rated higher, as preferences for training."""
         study = self.get_object()
+        studies.check_results(request.user, study)
         return Response(MadeSerializer(preferences.from_study(study, request.user, _options(request.data))).data)
 
     @extend_schema(parameters=[PreferenceOptionsSerializer], responses=PreferencesFoundSerializer, filters=False)
@@ -815,6 +820,7 @@ class StudyViewSet(
     def count_preferences(self, request, pk=None):
         """How many preferences there would be, without storing any."""
         study = self.get_object()
+        studies.check_results(request.user, study)
         return Response(PreferencesFoundSerializer(preferences.find(study, _options(request.query_params))).data)
 
     @extend_schema(request=ReasonSerializer, responses=StudySerializer)
@@ -830,12 +836,15 @@ class StudyViewSet(
     @action(detail=True, methods=["post"])
     def report(self, request, pk=None):
         """Compute the report of a closed study once more."""
-        report = studies.request_report(self.get_object(), request.user)
+        study = self.get_object()
+        studies.check_results(request.user, study)
+        report = studies.request_report(study, request.user)
         return Response(ReportSerializer(report).data, status=201)
 
 
 class ReportViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
-    """Reports of closed studies. There are none before a study is closed. `files` names what can be downloaded:
+    """Reports of closed studies, without those about systems that the caller is rating blind in a study that runs.
+    There are none before a study is closed. `files` names what can be downloaded:
     figures, tables, methods, datasheet, raw ratings with their codebook, and the report as a whole.
     """
 
@@ -843,6 +852,17 @@ class ReportViewSet(ScopedAPI, viewsets.ReadOnlyModelViewSet):
     serializer_class = ReportSerializer
     filterset_fields = ["project", "study", "status"]
     roles = {"*": READERS}
+
+    def get_queryset(self):
+        reports = super().get_queryset()
+        if self.action != "list":
+            return reports
+        return reports.exclude(study__in=Study.objects.hidden_from(self.request.user).values("pk"))
+
+    def get_object(self):
+        report = super().get_object()
+        studies.check_results(self.request.user, report.study)
+        return report
 
     @extend_schema(responses=ReportFileSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=None)
@@ -916,7 +936,7 @@ class SentAnswersSerializer(AnswersSerializer):
 
 class CannotJudgeSerializer(serializers.Serializer):
     value = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
 
 
 class ReviewTaskSerializer(serializers.ModelSerializer):

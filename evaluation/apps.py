@@ -9,8 +9,9 @@ class EvaluationConfig(AppConfig):
         from annotation.models import Role
         from annotation.templatetags.site import NAVIGATION
         from evaluation import guests, lineage, outputs_export, ratings, studies
-        from evaluation.models import System
+        from evaluation.models import Study, System
         from training.lineage import PRODUCTS
+        from training.preferences import HIDDEN_STUDIES
         from training.runs import OUTPUTS_HIDDEN
 
         readers = frozenset({Role.LEAD, Role.TRAINER})
@@ -22,4 +23,5 @@ class EvaluationConfig(AppConfig):
         PRODUCTS.append(lineage.products)
         rated = System.objects.filter(run__isnull=False)
         OUTPUTS_HIDDEN.append(lambda user: rated.hidden_from(user).values_list("run_id", flat=True))
+        HIDDEN_STUDIES.append(lambda user: Study.objects.hidden_from(user).values_list("pk", flat=True))
         exports.register(outputs_export.EXPORTER)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from annotation import access
 from annotation.access import ScopedAPI
 from annotation.models import Endpoint, Role
-from evaluation import judging
+from evaluation import judging, studies
 from evaluation.models import Judge, JudgeAnswer, Study
 from evaluation.systems import usable_endpoints
 
@@ -161,7 +161,9 @@ class JudgeViewSet(ScopedAPI, mixins.ListModelMixin, mixins.RetrieveModelMixin, 
     @action(detail=True, filter_backends=[])
     def answers(self, request, pk=None):
         """Every answer, usable or not, of a closed study. 400 before."""
-        page = self.paginate_queryset(judging.answers(self.get_object()))
+        judge = self.get_object()
+        studies.check_results(request.user, judge.study)
+        page = self.paginate_queryset(judging.answers(judge))
         return self.get_paginated_response(JudgeAnswerSerializer(page, many=True).data)
 
 

@@ -24,6 +24,12 @@ DESIGN = (
     "number_of_items",
     *("strata", "allocation", "part", "chosen_ids", "seed", "practice", "checks", "repeats", "guesses"),
 )
+# What of a study, of its design or of its protocol names systems, tells who wrote what, or tells pages of practice and
+# attention checks from those that count: left out for whoever rates its systems blind.
+TELLING = (
+    *("systems", "reference", "tuned", "controls", "hypotheses", "planned_tests", "seed", "openings", "shown_as"),
+    *("dataset", "items", "chosen_ids", "control_notes"),
+)
 LIBRARIES = ("django", "numpy", "scipy", "statsmodels", "krippendorff")
 RULES = ("on_failure", "min_passed", "min_seconds")
 # What a planned test is about. A study plans tests of one kind, adjusted together: of criteria where reviewers rate
@@ -120,6 +126,10 @@ def change(study: Study, user, reason: str, **values: Any) -> Amendment:
         raise ValidationError("The study has not started: change it itself.")
     if values and not study.is_running:
         raise ValidationError("The study is closed: nothing of it changes. A note without a change can be added.")
+    if "hypotheses" in values and Study.objects.hidden_from(user).filter(pk=study.pk).exists():
+        raise ValidationError(
+            {"hypotheses": "You rate its systems blind: what is expected of them is hidden from you."}
+        )
     if fixed := [name for name in values if name not in AMENDABLE]:
         raise ValidationError({fixed[0]: "This was fixed when the study started."})
     changes = {name: [getattr(study, name), value] for name, value in values.items() if getattr(study, name) != value}

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from evaluation import studies
+from evaluation import protocol, studies
 from evaluation.models import (
     Allocation,
     Amendment,
@@ -23,10 +23,7 @@ from evaluation.models import (
     SystemKind,
 )
 
-HIDDEN = "Hidden from you until the study closes, because you review it."
-# What of the document and of amendments may name systems, or tell who wrote what.
-TELLING = ("systems", "reference", "tuned", "hypotheses", "planned_tests", "control_notes")
-TELLING_DESIGN = ("seed", "openings")
+HIDDEN = "Hidden from you as long as you rate its systems blind."
 # Names of fields for people, in amendments.
 LABELS = {
     "name": "Name",
@@ -59,14 +56,12 @@ class Section:
 
 
 def content_of(found: Protocol, blind: bool = False) -> dict[str, Any]:
-    """The document; for somebody who is blind without what names systems."""
+    """The document; for somebody who is blind without what is TELLING."""
     content = json.loads(found.text)
     if blind:
-        for name in TELLING:
+        for name in protocol.TELLING:
             content.pop(name, None)
-        for name in TELLING_DESIGN:
             content["design"].pop(name, None)
-        content.pop("shown_as", None)  # it quotes the beginnings that are cut
     return content
 
 
@@ -108,7 +103,9 @@ def _systems(content: dict[str, Any]) -> Section:
 def _texts(content: dict[str, Any]) -> Section:
     design = content["design"]
     facts = [("Texts", f"{content['sizes']['texts']:,}")]
-    if design["chosen_ids"]:
+    if "chosen_ids" not in design:
+        facts.append(("Which", HIDDEN))
+    elif design["chosen_ids"]:
         facts.append(("Drawn", "Chosen by external id"))
     else:
         wanted = f"{design['number_of_items']:,}" if design["number_of_items"] else "All there were"
@@ -116,12 +113,12 @@ def _texts(content: dict[str, Any]) -> Section:
         if design["strata"]:
             by = f"{Strata(design['strata']).label}; {Allocation(design['allocation']).label.lower()}"
             facts.append(("Drawn by", by))
-    if content["dataset"]:
+    if content.get("dataset"):
         facts.append(("Dataset", f"{content['dataset']}, {Part(design['part']).label.lower()}"))
     if "seed" in design:
         facts.append(("Seed", str(design["seed"])))
     found = Section("Texts", facts, texts=list(content["sampling_notes"]))
-    if design["strata"]:
+    if design["strata"] and "items" in content:
         counts: dict[str, int] = {}
         for _, stratum in content["items"]:
             counts[stratum] = counts.get(stratum, 0) + 1
@@ -208,12 +205,12 @@ def _power(content: dict[str, Any]) -> Section:
 
 
 def _rest(content: dict[str, Any]) -> Section:
-    items = Table(["Text", "Stratum"], [list(row) for row in content["items"]])
+    items = [Table(["Text", "Stratum"], [list(row) for row in content["items"]])] if "items" in content else []
     facts = [
         ("Reviewers", ", ".join(content["reviewers"])),
         ("Versions", ", ".join(f"{name} {number}" for name, number in content["versions"].items())),
     ]
-    return Section("Reviewers, versions and every text", facts, tables=[items], folded=True)
+    return Section("Reviewers, versions and every text", facts, tables=items, folded=True)
 
 
 # Amendments

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OuterRef, QuerySet
 
 from annotation import exports
 from annotation.models import Export, Project, Role
 from evaluation import anonymous, exclusions
-from evaluation.models import Slot, SlotOutput, Study, StudyItem, StudyStatus
+from evaluation.models import Slot, SlotOutput, Study, StudyItem, StudyQuerySet, StudyStatus
+from evaluation.studies import HIDDEN_RESULTS
 
 # What each column means, for the codebook beside raw data and for docs/formats.md.
 MEANING = {
@@ -65,7 +66,13 @@ def clean(project: Project, filters: dict[str, Any]) -> dict[str, Any]:
     return {"study": found.pk}
 
 
-def _studies(export: Export) -> QuerySet[Study]:
+def allow(user, export: Export) -> None:
+    """Nobody reads who wrote what of systems that they rate blind in another study."""
+    if _studies(export).hidden_from(user).exists():
+        raise PermissionDenied(HIDDEN_RESULTS)
+
+
+def _studies(export: Export) -> StudyQuerySet:
     closed = Study.objects.filter(project_id=export.project_id, status=StudyStatus.CLOSED)
     return closed.filter(pk=export.filters["study"]) if export.filters.get("study") else closed
 
@@ -153,4 +160,5 @@ EXPORTER = exports.Exporter(
     rows=lambda export: rows_of(_studies(export)),
     count=lambda export: _joined(_studies(export)).count(),
     clean=clean,
+    allow=allow,
 )

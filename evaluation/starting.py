@@ -7,7 +7,7 @@ import hashlib
 import math
 import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,12 @@ def readiness(study: Study) -> Readiness:
         ready.problems.append(
             f"Choose {studies.MIN_SYSTEMS} to {studies.MAX_SYSTEMS} systems, the reference among them."
         )
+        return ready
+    try:
+        studies.check_layout(study, len(systems))
+        studies.check_normalisation(study.normalisation)
+    except ValidationError as error:
+        ready.problems += error.messages
         return ready
     if study.asks_criteria and not study.criteria.exists():
         ready.problems.append("There are no criteria to rate. Add one.")
@@ -362,9 +368,18 @@ def _rng(study: Study, purpose: str) -> random.Random:
     return random.Random(f"{study.seed}/{purpose}")  # noqa: S311 - repeatable on purpose, nothing is kept secret by it
 
 
-def _secret_rng(study: Study, purpose: str) -> random.Random:
-    """As `_rng`, repeatable on this server, but from the seed alone nobody can tell which output is whose."""
-    return random.Random(salted_hmac("evaluation.order", f"{study.seed}/{purpose}").hexdigest())  # noqa: S311
+def _secret_rngs(
+    study: Study, systems: list[System], reviewers: list[int], items: list[int]
+) -> Callable[[str], random.Random]:
+    """As `_rng`, repeatable on this server for the same seed and the same plan, but from the seed alone nobody can tell
+    which output is whose; nor from another study with the same seed, once that is closed.
+    """
+    sizes = [study.layout, study.per_page, study.ratings_per_output]
+    plan = [study.seed, sizes, [system.pk for system in systems], reviewers, items]
+    digest = hashlib.sha256(repr(plan).encode()).hexdigest()
+    return lambda purpose: random.Random(  # noqa: S311
+        salted_hmac("evaluation.order", f"{digest}/{purpose}").hexdigest()
+    )
 
 
 @transaction.atomic
@@ -386,17 +401,18 @@ def start(study: Study, user) -> Study:
     spare = [row.item_id for row in drawn if row.spare]
     _write_controls(study, systems, items + spare)
     plan = _plan(study, len(items), len(systems), len(reviewers))
-    pages = assignment.assign(plan, _secret_rng(study, "assignment"))
+    secret_rng = _secret_rngs(study, systems, reviewers, items + spare)
+    pages = assignment.assign(plan, secret_rng("assignment"))
     sequences = assignment.place(
-        assignment.order(pages, _secret_rng(study, "order")),
+        assignment.order(pages, secret_rng("order")),
         checks=study.checks,
         repeats=study.repeats,
         practice=study.practice,
-        rng=_secret_rng(study, "places"),
+        rng=secret_rng("places"),
     )
-    maker = _Maker(study, systems, items, spare, plan.per_page)
+    maker = _Maker(study, systems, items, spare, plan.per_page, secret_rng("practice"))
     for number, reviewer in enumerate(reviewers):
-        maker.make(reviewer, sequences[number], _secret_rng(study, f"reviewer {number}"))
+        maker.make(reviewer, sequences[number], secret_rng(f"reviewer {number}"))
     protocol.write(study, user, _facts(study, plan, pages, notes))
     study.status, study.started_at = StudyStatus.RUNNING, timezone.now()
     study.save(update_fields=["status", "started_at"])
@@ -463,12 +479,20 @@ def _write_controls(study: Study, systems: list[System], items: list[int]) -> No
 class _Maker:
     """Makes the pages of one study, reviewer by reviewer."""
 
-    def __init__(self, study: Study, systems: list[System], items: list[int], spare: list[int], per_page: int) -> None:
+    def __init__(
+        self,
+        study: Study,
+        systems: list[System],
+        items: list[int],
+        spare: list[int],
+        per_page: int,
+        rng: random.Random,
+    ) -> None:
         self.study, self.systems, self.items, self.per_page = study, systems, items, per_page
         self.practice, self.checks = spare[: study.practice], spare[study.practice :]
         self.rules = rules_of(study)
         self.levels = min((criterion.levels for criterion in study.criteria.all()), default=2)
-        rng = _secret_rng(study, "practice")  # everybody practises on the same outputs
+        # Everybody practises on the same outputs.
         self.practised = [rng.sample(range(len(systems)), per_page) for _ in self.practice]
 
     def make(self, reviewer: int, sequence: list[assignment.Placed], rng: random.Random) -> None:

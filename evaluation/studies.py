@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
@@ -38,6 +38,9 @@ from evaluation.models import (
 MIN_SYSTEMS, MAX_SYSTEMS = 2, 12
 MAX_CRITERIA = 8
 TEXTS = ("name", "instructions", "hypotheses", "chosen_ids", "openings", "preference_question")
+HIDDEN_RESULTS = (
+    "You are rating systems of this study blind in one that runs. What it found is yours when that one closes."
+)
 # What may be taken off outputs besides white space; the rules are in `design/forms.py`.
 NORMALISATIONS = {
     "preambles": "An announcement before the text",
@@ -384,8 +387,16 @@ def is_reviewer(user, study: Study) -> bool:
 
 
 def is_blind(user, study: Study) -> bool:
-    """Whether this person is, or was, rating the running study, and so must not learn about its systems."""
-    return study.is_running and is_reviewer(user, study)
+    """Whether this person is, or was, rating the study's systems in a running study, be it this one or another, and so
+    must not learn about them.
+    """
+    return Study.objects.hidden_from(user).filter(pk=study.pk).exists()
+
+
+def check_results(user, study: Study) -> None:
+    """Raise PermissionDenied where this person must not read what a closed study found, or who wrote what in it."""
+    if is_blind(user, study):
+        raise PermissionDenied(HIDDEN_RESULTS)
 
 
 def reviewed_by(user) -> QuerySet[Study]:

@@ -261,12 +261,17 @@ class PreferenceViewSet(
     mixins.DestroyModelMixin,
     viewsets.GenericViewSet,
 ):
-    """Preferred and rejected outputs. Those of a closed study are made by POST /api/studies/<id>/preferences/."""
+    """Preferred and rejected outputs. Those of a closed study are made by POST /api/studies/<id>/preferences/. Those of
+    studies over systems that the caller is rating blind at the moment are left out.
+    """
 
     queryset = Preference.objects.select_related("created_by")
     serializer_class = PreferenceSerializer
     filterset_fields = ["project", "source", "item"]
     roles = {"*": READERS, "destroy": (Role.TRAINER,)}
+
+    def get_queryset(self):
+        return preferences.shown_to(self.request.user, super().get_queryset())
 
     def perform_destroy(self, instance):
         preferences.delete(instance)

@@ -250,7 +250,7 @@ def preference_list(request: HttpRequest, pk: int) -> HttpResponse:
         except ValidationError as error:
             show_errors(form, error)
     source = request.GET.get("source", "")
-    found = Preference.objects.filter(project=project).select_related("item")
+    found = preferences.shown_to(request.user, Preference.objects.filter(project=project).select_related("item"))
     if source in PreferenceSource.values:
         found = found.filter(source=source)
     context = {
@@ -306,7 +306,8 @@ def preference_import_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def preference_delete(request: HttpRequest, pk: int) -> HttpResponse:
-    found = access.object_for(request.user, Preference.objects.all(), pk, Role.TRAINER)
+    shown = preferences.shown_to(request.user, Preference.objects.all())
+    found = access.object_for(request.user, shown, pk, Role.TRAINER)
     try:
         preferences.delete(found)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 evaluation/preferences.py makes them of a closed study.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.db import connection, transaction
-from django.db.models import RestrictedError
+from django.db.models import QuerySet, RestrictedError
 from django.utils import timezone
 
 from annotation import rows, validators
@@ -61,6 +61,18 @@ AGAINST = {
     "text": (AGAINST_TEXT, "the original text"),
     "voted-down": (AGAINST_VOTED_DOWN, "rewrites that most voters found unsafe or untrue in meaning"),
 }
+
+
+# What has people rate outputs blind says here which studies tell about them: user -> ids of studies.
+HIDDEN_STUDIES: list[Callable[[Any], Iterable[int]]] = []
+
+
+def shown_to(user, found: "QuerySet[Preference]") -> "QuerySet[Preference]":
+    """Without those of studies over outputs that this person is rating blind, whatever their roles."""
+    hidden = [pk for studies in HIDDEN_STUDIES for pk in studies(user)]
+    if not hidden:
+        return found
+    return found.exclude(source=PreferenceSource.STUDY, origin__study__in=hidden)
 
 
 @dataclass(frozen=True)

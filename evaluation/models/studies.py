@@ -81,6 +81,15 @@ class StudyQuerySet(ProjectScopedQuerySet):
         mine = StudyMembership.objects.filter(user_id=user.pk)
         return self.filter(status=StudyStatus.RUNNING, pk__in=mine.values("study_id"))
 
+    def hidden_from(self, user) -> "StudyQuerySet":
+        """Started studies that would tell this person about systems that they are rating blind: those studies, and
+        every other one with one of these systems, closed ones too. Systems share outputs between studies.
+        """
+        links = Study.systems.through.objects
+        rated = links.filter(study__in=Study.objects.rated_blind_by(user).values("pk"))
+        telling = links.filter(system__in=rated.values("system_id"))
+        return self.filter(pk__in=telling.values("study_id")).exclude(status=StudyStatus.DRAFT)
+
 
 class Study(models.Model):
     """Items x systems x criteria x reviewers, frozen before the first rating."""
@@ -571,7 +580,8 @@ class Protocol(models.Model):
 class Amendment(models.Model):
     """A later change of what was planned: what, why, by whom, and how much had been answered by then.
 
-    Its hash covers the hash before it, so that none can be taken out or put in between.
+    Its hash covers the hash before it, so that none can be put in between; and none is removed as long as its study is
+    there (migration 0010).
     """
 
     study = models.ForeignKey(Study, models.CASCADE, related_name="amendments")

@@ -23,7 +23,7 @@ FIGURES = {
         "Preferences",
         "How often each system was preferred on the pages that showed it, and its strength by the model of "
         "Bradley, Terry and "
-        "Davidson, with 95 % intervals.",
+        "Davidson, with 95 % intervals where they can be given.",
     ),
     "groups": ("By group of texts", ""),  # see _groups
 }

@@ -82,7 +82,7 @@ def html(shown: dict[str, Any]) -> str:
 def names(report: Report) -> list[str]:
     """The files that can be had, in the order they are listed."""
     stored = set(report.files.values_list("name", flat=True))
-    found = [name for name in ("report.html", "report.pdf") if name in stored]
+    found: list[str] = [name for name in ("report.html", "report.pdf") if name in stored]
     for figure in (name for name in FIGURES if name in report.figures):
         found += [f"{figure}.svg", *([f"{figure}.pdf"] if f"{figure}.pdf" in stored else [])]
     found += [f"{table.name}.csv" for table in tables(report.results)]

@@ -179,7 +179,7 @@ def _analysis(results: dict[str, Any]) -> list[str]:
             "interval, all of it below the margin, without adjustment: no test of it was planned, and it has no "
             "p-value."
         )
-    planned = results["comparisons"].get("planned", tests)
+    planned = results["comparisons"]["planned"]
     if planned:
         made = "" if tests == planned else f" {tests} of them could be made; the others count as if p were 1."
         said.append(
@@ -233,15 +233,15 @@ def _reasons(rows: list[dict[str, Any]]) -> str:
 def tested_preferences(results: dict[str, Any]) -> str:
     """Whether preferences were tested against the reference, and whether that was planned."""
     tests = sum(row["p_holm"] is not None for row in results["preferences"]["contrasts"])
-    if results["design"]["layout"] == Layout.SIDE_BY_SIDE:
+    systems = results["preferences"]["planned"]
+    if not systems:
         return "No test of preferences was planned: they are described with their intervals."
     if not tests:
         return "A test of preference against the reference was planned for each system; none could be made."
+    made = "" if tests == systems else f" {tests} of {systems} could be made; the others count as if p were 1."
     return (
-        f"The protocol planned a test of preference against the reference for each system; the "
-        f"{words.count(tests, 'test')} that could be made "
-        f"{'is' if tests == 1 else 'are'} adjusted by Holm's method as a family of {'its' if tests == 1 else 'their'} "
-        "own."
+        "The protocol planned a test of preference against the reference for each system; the p-values of all are "
+        f"adjusted by Holm's method as a family of their own.{made}"
     )
 
 

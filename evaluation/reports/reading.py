@@ -206,13 +206,13 @@ def _given(study, criteria, system_at, item_at, reviewer_at, kept) -> dict[str, 
             column.append(entry)
     found = {}
     for criterion in criteria:
-        item, system, reviewer, value, main = columns[criterion.key]
+        of_items, of_systems, of_reviewers, values, main = columns[criterion.key]
         found[criterion.key] = Given(
             ratings=Ratings(
-                item=_ints(item),
-                system=_ints(system),
-                reviewer=_ints(reviewer),
-                value=np.asarray(value, dtype=float),
+                item=_ints(of_items),
+                system=_ints(of_systems),
+                reviewer=_ints(of_reviewers),
+                value=np.asarray(values, dtype=float),
                 levels=criterion.levels,
                 n_items=len(item_at),
                 n_systems=len(system_at),
@@ -326,7 +326,7 @@ def _repeats(study: Study, criteria: list[Criterion], reviewer_at, kept) -> Repe
     links = SlotOutput.objects.filter(slot__task__in=tasks).order_by("-output_id")
     for slot, output in links.values_list("slot_id", "output_id"):
         stands[slot] = output
-    by_task: dict[int, dict[tuple[int, int], int]] = {}
+    by_task: dict[int, dict[tuple[int, int], Any]] = {}
     rows = Rating.objects.filter(slot__task__in=tasks, value__isnull=False).order_by()
     for task, slot, criterion, value in rows.values_list("slot__task_id", "slot_id", "criterion_id", "value"):
         by_task.setdefault(task, {})[stands[slot], criterion] = value

@@ -149,7 +149,7 @@ def _distribution(results: dict[str, Any]) -> Table:
 def _comparisons(results: dict[str, Any]) -> Table:
     names, criteria = _names(results), _criteria(results)
     tests = results["comparisons"]["tests"]
-    planned = results["comparisons"].get("planned", tests)
+    planned = results["comparisons"]["planned"]
     said = (
         f"{words.count(planned, 'planned test')}, adjusted together by Holm's method" if planned else "no planned test"
     )
@@ -277,10 +277,18 @@ def _preferences(results: dict[str, Any]) -> Table | None:
         return None
     names = _names(results)
     against = {row["system"]: row for row in found["contrasts"]}
+    tested = any(row["p_holm"] is not None for row in found["contrasts"])
     table = Table(
         "preferences",
         "Preferences",
-        ["System", "Preferred", "of pages", "Strength", f"Preferred to {names[0]}", "p, adjusted"],
+        [
+            "System",
+            "Preferred",
+            "of pages",
+            "Strength",
+            f"Preferred to {names[0]}",
+            *(["p, adjusted"] if tested else []),
+        ],
         note=_preference_note(results),
         numbers_from=1,
     )
@@ -296,7 +304,7 @@ def _preferences(results: dict[str, Any]) -> Table | None:
                 f"{row['preferred']:,} of {row['shown']:,}",
                 words.with_interval(row["strength"], plus=True),
                 words.percent_interval(contrast["wins"]) if contrast else "",
-                words.p_value(contrast["p_holm"]) if contrast else "",
+                *([words.p_value(contrast["p_holm"]) if contrast else ""] if tested else []),
                 *([words.with_interval(best_worst[row["system"]]["score"], plus=True)] if best_worst else []),
             ]
         )
@@ -319,9 +327,7 @@ def _preferences(results: dict[str, Any]) -> Table | None:
                 "reason": row["strength"]["reason"],
             }
         )
-    table.body.append(
-        ["None: about the same", words.percent_interval(found["nobody"]), "", "", "", "", *([""] if best_worst else [])]
-    )
+    table.body.append(["None: about the same", words.percent_interval(found["nobody"]), *[""] * (len(table.head) - 2)])
     return _finished(table)
 
 

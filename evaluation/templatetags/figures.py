@@ -19,7 +19,7 @@ def inline_svg(source: str) -> SafeString:
 @register.filter
 def sentence(text: str) -> SafeString:
     """A sentence whose names carry marks (`words.name`): each name in <bdi>."""
-    shown = escape(text)
+    shown: str = escape(text)
     if shown.count(words.START) == shown.count(words.END):
         shown = shown.replace(words.START, "<bdi>").replace(words.END, "</bdi>")
     return mark_safe(shown)  # noqa: S308 - escaped above

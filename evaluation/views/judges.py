@@ -13,7 +13,7 @@ from annotation import access
 from annotation.jobs import JobStatus
 from annotation.models import Role
 from annotation.pagination import page_by_id
-from evaluation import judging
+from evaluation import judging, studies
 from evaluation.judge_forms import JudgeForm, JudgeLimitsForm
 from evaluation.models import Judge, Study
 from evaluation.views.jobs import job_partial
@@ -85,7 +85,9 @@ def _detail(request: HttpRequest, judge: Judge, form: JudgeLimitsForm | None = N
         "form": (form or JudgeLimitsForm(initial=vars(judge))) if judging.may_go_on(judge) else None,
         "parameters": sorted(judge.parameters.items()),
     }
-    if judge.study.is_closed and not judge.is_active:
+    if judge.study.is_closed and studies.is_blind(request.user, judge.study):
+        context["hidden"] = studies.HIDDEN_RESULTS
+    elif judge.study.is_closed and not judge.is_active:
         report = judge.study.reports.filter(status=JobStatus.FINISHED).first()
         found = (report.results.get("judges") or {}).get("judges", []) if report else []
         context["result"] = next((row for row in found if row["id"] == judge.pk), None)
@@ -122,6 +124,7 @@ def unusable(request: HttpRequest, pk: int) -> HttpResponse:
     judge = _judge(request, pk)
     if not judge.study.is_closed:
         raise Http404
+    studies.check_results(request.user, judge.study)
     context = {
         "project": judge.project,
         "judge": judge,

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_http_methods
 
 from annotation import access
 from annotation.models import Role
-from evaluation import preferences
+from evaluation import preferences, studies
 from evaluation.judge_forms import PreferencesForm
 from evaluation.models import Study
 
@@ -17,6 +17,7 @@ from evaluation.models import Study
 def make(request: HttpRequest, pk: int) -> HttpResponse:
     """Count what the options in the address would make; a POST makes it."""
     study = access.object_for(request.user, Study.objects.select_related("project"), pk, Role.TRAINER)
+    studies.check_results(request.user, study)
     posted = request.method == "POST"
     form = PreferencesForm(request.POST if posted else request.GET, study=study)
     found, status = None, 200

@@ -120,7 +120,7 @@ def guess(request: HttpRequest, token: uuid.UUID) -> HttpResponse:
 
 def _study(request: HttpRequest, pk: int) -> Study:
     """A study that this person reviews, or did until they were taken off it."""
-    mine = Study.objects.exclude(status=StudyStatus.DRAFT).filter(reviewers__user_id=request.user.pk)
+    mine = Study.objects.exclude(status=StudyStatus.DRAFT).filter(reviewers__user=request.user)  # type: ignore[misc]
     return get_object_or_404(mine.select_related("project"), pk=pk)
 
 

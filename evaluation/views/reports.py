@@ -33,6 +33,7 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
     study = _study(request, pk, *READERS)
     context: dict[str, Any] = {"project": study.project, "study": study}
     if study.is_closed:
+        studies.check_results(request.user, study)
         newest = study.reports.defer("results", "figures").first()
         finished = study.reports.filter(status=JobStatus.FINISHED).first()
         roles = access.roles_in(request.user, study.project_id)
@@ -59,6 +60,7 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
 def report_again(request: HttpRequest, pk: int) -> HttpResponse:
     """Compute the report once more."""
     study = _study(request, pk, Role.LEAD)
+    studies.check_results(request.user, study)
     try:
         studies.request_report(study, request.user)
     except ValidationError as error:
@@ -76,6 +78,7 @@ def report_progress(request: HttpRequest, pk: int) -> HttpResponse:
 def report_file(request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
     """A file of the report as a download (`reports.files`)."""
     found = access.object_for(request.user, Report.objects.select_related("study"), pk, *READERS)
+    studies.check_results(request.user, found.study)
     return files.response(found, name)
 
 

@@ -318,3 +318,30 @@ def test_the_admin_site_lists_searches_and_opens_everything(client, lead, projec
     rating = Rating.objects.first()
     change = reverse("admin:evaluation_rating_change", args=[rating.pk])
     assert client.post(change, {"value": 1}).status_code == 403
+
+
+def test_the_admin_site_saves_a_draft_with_guests_and_changes_neither_people_nor_design(client, lead, project):
+    study = make_study(project=project, lead=lead)
+    guests.create(study, lead)
+    before = Study.objects.values().get(pk=study.pk)
+    client.force_login(UserFactory(is_staff=True, is_superuser=True))
+    url = reverse("admin:evaluation_study_change", args=[study.pk])
+    inlines = [(form.formset.prefix, form.formset) for form in client.get(url).context["inline_admin_formsets"]]
+    sent = {"name": "Summer study", "instructions": "", "hypotheses": "None.", "per_page": 9, "normalisation": "{}"}
+    sent |= {"layout": "grid", "seed": 99, "ratings_per_output": 7}
+    for prefix, formset in inlines:
+        sent |= {
+            f"{prefix}-TOTAL_FORMS": formset.total_form_count(),
+            f"{prefix}-INITIAL_FORMS": formset.initial_form_count(),
+        }
+        for form in formset.forms:
+            sent |= {
+                form.add_prefix(name): "" if form[name].value() is None else form[name].value() for name in form.fields
+            }
+            sent[form.add_prefix("DELETE")] = "on" if prefix == "reviewers" else ""
+    answer = client.post(url, sent)
+    assert answer.status_code == 302, answer.context["errors"]
+    after = Study.objects.values().get(pk=study.pk)
+    assert {name for name in after if after[name] != before[name]} == {"name", "hypotheses"}
+    assert study.reviewers.count() == 2
+    assert len(guests.create(study, lead)) == 1

@@ -18,15 +18,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from annotation import jobs
 from annotation.jobs import JobStatus
 from annotation.models import Export, Role
-from evaluation import guests, reviewing, studies
+from evaluation import guests, preferences, reports, reviewing, studies
 from evaluation.models import (
     FailedOutput,
     Generation,
     Output,
     OutputImport,
     RejectedOutput,
+    Report,
     ReviewTask,
     Slot,
     Study,
@@ -37,7 +39,7 @@ from evaluation.models import (
     TryOutput,
 )
 from tests.evaluation import leaks
-from tests.evaluation.factories import OutputFactory, SystemFactory, answers, start
+from tests.evaluation.factories import OutputFactory, SystemFactory, answers, rate_everything, start
 from tests.evaluation.leaks import Planted, Seen, Traces, sent
 from tests.factories import ItemFactory, MembershipFactory, PairFactory, ProjectFactory, UserFactory
 from tests.test_access import API, LEAD, Rule, address, routes, rule_for, world  # noqa: F401
@@ -147,6 +149,7 @@ def setting(world):  # noqa: F811
     systems = make_systems(project, world["dataset"], recipe)
     write_outputs(systems, 14)
     made, links = [], []
+    pilot = pilot_of(project, lead, systems)
     for layout in LAYOUTS:
         study = make_blind_study(
             layout, [plain, mighty, root, gone], project=project, lead=lead, systems=systems, items=12,
@@ -160,11 +163,22 @@ def setting(world):  # noqa: F811
         "systems": systems,
         "links": links,
         "persons": {"plain": plain, "mighty": mighty, "root": root, "gone": gone},
-        "targets": targets(project, lead, systems, made, plain),
+        "targets": targets(project, lead, systems, made, pilot, plain),
     }
 
 
-def targets(project, lead, systems, made, person):
+def pilot_of(project, lead, systems):
+    """A closed study over the same systems, which other people rated: with its report, and preferences made of it."""
+    people, levels = [UserFactory()], {system: 5 - place for place, system in enumerate(systems)}
+    pilot = start(make_blind_study("rate", people, project=project, lead=lead, systems=systems, items=4, checks=0))
+    rate_everything(pilot, levels)
+    pilot = studies.close(pilot, lead)
+    jobs.execute(Report.objects, pilot.reports.get().pk, reports.run)
+    preferences.from_study(pilot, lead)
+    return pilot
+
+
+def targets(project, lead, systems, made, pilot, person):
     """Rows that lead to the hidden systems, by what the tables of routes call them."""
     job = {"project": project, "created_by": lead, "status": JobStatus.FINISHED}
     run = systems[0].run
@@ -202,8 +216,11 @@ def targets(project, lead, systems, made, person):
     ]
     strangers = made[0].tasks.exclude(reviewer=person).first()
     outputs = [Output.objects.filter(system=system).first() for system in systems]
-    studied = dict.fromkeys(("study", "closed-study", "draft-study"), made)
-    return studied | {
+    return {
+        "study": [made[0], pilot, *made[1:]],
+        "closed-study": [pilot, *made],
+        "draft-study": made,
+        "report": [pilot.reports.get()],
         "system": systems,
         "endpoint-system": systems[:1],
         "generation": generations,

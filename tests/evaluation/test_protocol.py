@@ -5,13 +5,13 @@ import json
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 from rest_framework.test import APIClient
 
 from annotation.models import Role
 from evaluation import judge_prompts, protocol, protocol_text, reviewing, studies
-from evaluation.models import Amendment, Study
+from evaluation.models import Amendment, Protocol, Study
 from tests.evaluation.factories import make_study, rate_everything, running_study, start
 from tests.factories import MembershipFactory, ProjectFactory, UserFactory
 
@@ -241,7 +241,7 @@ def test_a_lead_who_reviews_learns_no_system_from_the_protocol(client, lead, pro
     protocol.change(other, lead, "quagga was slow", hypotheses="quagga loses")
     client.force_login(blind_lead)
     page = page_of(client, other)
-    assert "hidden from you until the study closes" in page.lower() and "Holm over the planned tests" in page
+    assert "Hidden from you as long as you rate its systems blind" in page and "Holm over the planned tests" in page
     found = [page, as_(blind_lead).get(f"/api/studies/{other.pk}/protocol/").content.decode()]
     found.append(as_(blind_lead).get(f"/api/studies/{other.pk}/amendments/").content.decode())
     found.append(as_(blind_lead).get(f"/api/studies/{other.pk}/").content.decode())
@@ -279,6 +279,54 @@ def test_a_lead_who_reviews_learns_no_system_from_the_protocol(client, lead, pro
     client.force_login(blind_lead)
     assert "quagga was slow" in page_of(client, other) and "quagga-1" in page_of(client, other)
     assert client.get(reverse("evaluation:protocol-file", args=[other.pk, "md"])).status_code == 200
+
+
+def test_a_blind_lead_is_not_told_which_texts_count_and_from_where(client, lead, project, blind_lead):
+    study = make_study(
+        items=8, reviewers=[blind_lead], project=project, lead=lead, practice=2, checks=2, strata="language",
+        chosen_ids="", dataset=None, number_of_items=4,
+    )  # fmt: skip
+    study = start(study)
+    content = as_(blind_lead).get(f"/api/studies/{study.pk}/protocol/").json()["content"]
+    assert not {"items", "dataset"} & set(content) and "chosen_ids" not in content["design"]
+    client.force_login(blind_lead)
+    ids = study.drawn.values_list("item__external_id", flat=True)
+    assert not [name for name in ids if name in page_of(client, study)]
+    shown = as_(blind_lead).get(f"/api/studies/{study.pk}/").json()
+    assert not set(protocol.TELLING) & set(shown)
+    client.force_login(lead)
+    assert all(
+        name in page_of(client, study)
+        for name in study.drawn.filter(spare=False).values_list("item__external_id", flat=True)
+    )
+
+
+def test_who_is_blind_cannot_amend_the_hypotheses_through_the_api_either(lead, project, blind_lead):
+    study = running_study(reviewers=[blind_lead], project=project, lead=lead, hypotheses="The second wins.")
+    url = f"/api/studies/{study.pk}/amendments/"
+    answer = as_(blind_lead).post(url, {"reason": "So.", "hypotheses": "The first wins."}, format="json")
+    assert answer.status_code == 400 and "blind" in answer.json()["hypotheses"][0]
+    study.refresh_from_db()
+    assert study.hypotheses == "The second wins." and not study.amendments.exists()
+    assert as_(blind_lead).post(url, {"reason": "So.", "min_seconds": 3}, format="json").status_code == 201
+    assert as_(lead).post(url, {"reason": "So.", "hypotheses": "The first wins."}, format="json").status_code == 201
+
+
+def test_neither_protocol_nor_amendment_is_removed_while_the_study_is_there(lead, study):
+    protocol.change(study, lead, "First.", min_seconds=3)
+    newest = protocol.change(study, lead, "Second.", min_seconds=4)
+    for rows in (Amendment.objects.filter(pk=newest.pk), Protocol.objects.filter(study=study)):
+        with pytest.raises(IntegrityError, match="stay as long as their study"), transaction.atomic():
+            rows.delete()
+            connection.check_constraints()
+    assert protocol.is_intact(study) and study.amendments.count() == 2
+
+
+def test_a_study_is_deleted_with_its_protocol_and_amendments(lead, study):
+    protocol.change(study, lead, "First.", min_seconds=3)
+    study.delete()
+    connection.check_constraints()
+    assert not Protocol.objects.exists() and not Amendment.objects.exists()
 
 
 def test_the_questions_of_a_layout_read_alike_for_people_judges_and_the_protocol(client, lead, project):

@@ -105,19 +105,17 @@ def test_a_test_replaced_by_wilcoxons_is_said_to_speak_for_texts_only():
 
 
 @pytest.mark.parametrize(
-    ("layout", "adjusted", "expected"),
+    ("planned", "adjusted", "expected"),
     [
-        ("side_by_side", [None, None], "No test of preferences was planned"),
-        ("pairwise", [0.01, 0.2], "the 2 tests that could be made are adjusted by Holm's method as a family of their"),
-        ("best_worst", [0.01, None], "the 1 test that could be made is adjusted"),
-        ("pairwise", [None], "none could be made"),
+        (0, [None, None], "No test of preferences was planned"),
+        (2, [0.01, 0.2], "for each system; the p-values of all are adjusted by Holm's method"),
+        (2, [0.01], "1 of 2 could be made; the others count as if p were 1."),
+        (1, [None], "none could be made"),
     ],
 )
-def test_the_methods_say_whether_tests_of_preference_were_planned(layout, adjusted, expected):
+def test_the_methods_say_whether_tests_of_preference_were_planned(planned, adjusted, expected):
     contrasts = [{"p_holm": p} for p in adjusted]
-    assert expected in methods.tested_preferences(
-        {"design": {"layout": layout}, "preferences": {"contrasts": contrasts}}
-    )
+    assert expected in methods.tested_preferences({"preferences": {"contrasts": contrasts, "planned": planned}})
 
 
 def test_nothing_is_printed_where_there_is_no_test():

@@ -16,6 +16,7 @@ from evaluation.models import (
     ReviewTask,
     Slot,
     SlotOutput,
+    Study,
     StudyItem,
     StudyMembership,
     System,
@@ -365,6 +366,73 @@ def test_criteria_of_ones_own_replace_the_usual_ones():
             studies.change(study, criteria=[{"name": "Faithful", "question": "?", "anchors": ["no", "yes"]} | values])
         assert words in str(error.value)
     assert study.criteria.get() == made
+
+
+# Two studies with one seed
+
+
+def placed(study):
+    """Of each page, by reviewer and text: its place in the order, and which system stands where on it."""
+    rows = Slot.objects.filter(task__study=study).order_by("task__reviewer_id", "task__item_id", "position")
+    return list(
+        rows.values_list("task__reviewer_id", "task__item_id", "task__position", "position", "outputs__system_id")
+    )
+
+
+def twin(study, **values):
+    """A study of the same systems, texts and reviewers with the same seed."""
+    made = studies.create(
+        study.project,
+        study.created_by,
+        systems=study.systems.all(),
+        reference=study.reference,
+        name="Twin",
+        seed=study.seed,
+        **values,
+    )
+    for person in study.reviewers.all():
+        StudyMembership.objects.create(study=made, user=person.user)
+    return made
+
+
+def test_the_same_seed_and_the_same_plan_give_the_same_study():
+    study = running_study(items=6, systems=3, reviewers=2)
+    assert placed(start(twin(study))) == placed(study)
+
+
+def test_one_study_does_not_tell_the_places_of_another_with_the_same_seed():
+    study = running_study(items=6, systems=3, reviewers=2, number_of_items=5)
+    items = study.drawn.values_list("item__external_id", flat=True)
+    again = twin(study, chosen_ids="\n".join(items))
+    StudyMembership.objects.create(study=again, user=UserFactory())
+    other = placed(start(again))
+    people = {row[0] for row in placed(study)}
+    assert [row for row in other if row[0] in people] != placed(study)
+    same_sizes = running_study(items=6, systems=3, reviewers=2, number_of_items=5)
+
+    def places(of):  # with systems, reviewers and texts by their rank alone
+        columns = list(zip(*placed(of), strict=True))
+        return [tuple(sorted(set(column)).index(value) for value in column) for column in columns]
+
+    assert places(same_sizes) != places(study)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"per_page": 4}, "A page of this layout shows 2 to 4 outputs, and the study has 2 systems."),
+        ({"layout": "grid"}, "A layout is one of"),
+        ({"normalisation": {"quotes": True}}, "Give a list of any of"),
+        ({"normalisation": ["shouting"]}, "Give a list of any of"),
+    ],
+)
+def test_a_design_that_was_broken_by_hand_is_named_before_the_start(values, words):
+    study = make_study()
+    Study.objects.filter(pk=study.pk).update(**values)
+    study.refresh_from_db()
+    assert any(words in problem for problem in starting.readiness(study).problems)
+    with pytest.raises(ValidationError, match=words):
+        start(study)
 
 
 def test_a_draft_names_the_largest_kinds_of_text_and_counts_the_others(monkeypatch, client):

@@ -217,13 +217,3 @@ def test_a_fit_that_did_not_converge_gives_no_figures(monkeypatch):
     found = mixed.fit(study(np.random.default_rng(3)), 0)
     assert "did not converge" in found.state
     assert found.differences[0].difference.estimate is None
-
-
-@pytest.mark.slow
-def test_intervals_hold_the_truth_as_often_as_they_say():
-    random = np.random.default_rng(8)
-    held = []
-    for _ in range(60):
-        found = mixed.fit(study(random, items=30), 0).differences[0].difference
-        held.append(found.low <= 4 <= found.high)
-    assert abs(np.mean(held) - 0.95) < 3 * (0.95 * 0.05 / 60) ** 0.5

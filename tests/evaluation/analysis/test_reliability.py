@@ -92,28 +92,6 @@ def test_the_mean_of_k_follows_spearman_and_brown():
     assert found.mean.estimate == pytest.approx(2 * single / (1 + single))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("given", [6, 2])
-def test_intraclass_intervals_hold_the_truth_with_ratings_missing(given):
-    random = np.random.default_rng(4)
-    truth = (0.4**2 + 0.4**2) / (0.4**2 + 0.4**2 + 0.4**2 + 0.8**2)
-    held, estimates = [], []
-    for _ in range(150):
-        table = (
-            random.normal(0, 0.4, (40, 1, 1))
-            + random.normal(0, 0.4, (40, 3, 1))
-            + random.normal(0, 0.4, (1, 1, 6))
-            + random.normal(0, 0.8, (40, 3, 6))
-        )
-        table = np.round(20 * table) + 200
-        table[np.argsort(random.random(table.shape), axis=2) >= given] = NaN
-        found = reliability.intraclass(from_table(table, levels=400)).single
-        held.append(found.low <= truth <= found.high)
-        estimates.append(found.estimate)
-    assert np.mean(estimates) == pytest.approx(truth, abs=0.02)
-    assert abs(np.mean(held) - 0.95) < 3 * (0.95 * 0.05 / 150) ** 0.5
-
-
 @pytest.mark.parametrize(
     ("table", "estimate", "words"),
     [

@@ -14,7 +14,7 @@ from evaluation.design.sampling import sample
 
 # A search of half a second an example is not worth repeating hundreds of times for a smaller example.
 QUICK = settings(
-    max_examples=120,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -149,7 +149,7 @@ rules = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts, rules, texts)
 @example('"""', Normalisation(quotes=True), "")
 @example("**", Normalisation(markdown=True), "")
@@ -167,14 +167,14 @@ def test_normalising_only_takes_away_and_never_everything(text, asked, original)
         assert same(shown.text, text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts, rules, texts)
 def test_normalising_again_changes_nothing(text, asked, original):
     once = normalise(text, asked, original).text
     assert normalise(once, asked, original).text == once
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts, rules)
 def test_the_original_itself_is_shown_as_it_is(text, asked):
     """It may be one of the hidden systems."""
