@@ -94,7 +94,7 @@ def test_what_is_planned_is_taken_from_the_study(study):
     assert (found["criterion"], found["goal"], found["reviewers"]) == ("bias_gone", "superiority", 3)
     assert found["tests"] == 2  # two criteria with a test, one system beside the reference
     assert found["ratings_per_output"] == [1, 2, 3]
-    studies.change(study, ratings_per_output=3, number_of_items=3)
+    study = studies.change(study, ratings_per_output=3, number_of_items=3)
     assert 3 in planning.defaults(study)["items"]
 
 
