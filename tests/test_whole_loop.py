@@ -349,7 +349,7 @@ def rate_everything(pages: dict, study: Study, photograph) -> None:
                 photograph(page, "rate-dark", dark=True)
                 photograph(page, "rate-phone", phone=True)
             page.keyboard.press("n")
-        expect(page.get_by_text("You have rated all")).to_be_visible()
+        expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
     assert Rating.objects.count() == 2 * texts * 4 * 3
 
 
