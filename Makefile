@@ -18,6 +18,10 @@ run: ## install what is missing and start everything; PORT=8001, HOST=, DATA_DIR
 test: ## run the tests, on several cores; ARGS="tests/annotation -k overlap"
 	@exec $(IN_VENV) -m pytest -n auto --dist worksteal $(ARGS)
 
+.PHONY: test-long
+test-long: ## run the few tests that take minutes: killed workers, a study with a planted answer
+	@exec $(IN_VENV) -m pytest -m long $(ARGS)
+
 .PHONY: manage
 manage: ## run a management command on the same database; ARGS="createsuperuser"
 	@exec $(IN_VENV) -m config.stack manage $(ARGS)

@@ -49,6 +49,7 @@ def photograph():
     def take(page, name: str, dark: bool = False, phone: bool = False) -> None:
         if folder:
             before = page.viewport_size
+            page.evaluate("window.scrollTo(0, 0)")  # what sticks to the top belongs there
             page.emulate_media(color_scheme="dark" if dark else "light")
             if phone:
                 page.set_viewport_size({"width": 360, "height": 800})
@@ -315,7 +316,8 @@ def set_up_study(page, project: Project, photograph) -> Study:
     page.check(f"[name=reference][value='{systems['mistral-7b-instruct-base']}']")
     page.locator("[name=controls]").first.uncheck()
     photograph(page, "study-new")
-    for name in ("practice", "checks", "repeats", "guesses"):
+    page.locator("form details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    for name in ("practice", "checks", "repeats", "guesses", "min_seconds"):
         page.fill(f"[name={name}]", "0")
     page.click("button.primary")
     page.wait_for_url("**/studies/*/")

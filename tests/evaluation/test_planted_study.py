@@ -9,7 +9,7 @@ from benchmarks import planted
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not DATA.is_dir(), reason="the real texts are not beside the repository (../shared/data)"),
 ]

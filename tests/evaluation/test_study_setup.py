@@ -484,7 +484,8 @@ def test_nobody_sees_results_before_the_study_is_closed(client, lead, project):
         assert shown["ratings_hash"] == "" and shown["unblinded_at"] is None
         assert client.post(reverse("evaluation:ratings", args=[study.pk]), {"format": "csv"}).url.endswith("/report/")
         return [
-            page.replace(f"/{study.pk}/", "/S/").replace(f"r{value}", "R") for page in map(without_token, found)
+            page.replace(f"/studies/{study.pk}/", "/studies/S/").replace(f"r{value}", "R")
+            for page in map(without_token, found)
         ], study
 
     client.force_login(lead)

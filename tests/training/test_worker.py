@@ -142,7 +142,7 @@ def test_cancelling_ends_all_processes_of_a_run_and_a_killed_one_is_named(worker
     assert not engines(run)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_killed_at_random_moments_leaves_no_trace_in_what_was_trained():
     """The short version of `make chaos`, with Redis and PostgreSQL killed under a run, too."""
     command = [sys.executable, "-m", "benchmarks.chaos", "--kills", "1", "--steps", "20", "--pairs", "20", "--restarts"]
