@@ -19,7 +19,7 @@ test: ## run the tests, on several cores; ARGS="tests/annotation -k overlap"
 	@exec $(IN_VENV) -m pytest -n auto --dist worksteal $(ARGS)
 
 .PHONY: test-long
-test-long: ## run the few tests that take minutes: killed workers, a study with a planted answer
+test-long: ## run the few tests that take a minute each: killed workers and launchers, several processes and machines
 	@exec $(IN_VENV) -m pytest -m long $(ARGS)
 
 .PHONY: manage

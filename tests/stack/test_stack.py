@@ -119,7 +119,7 @@ def test_from_nothing_to_a_site_and_back_and_again(launch):
     print(f"\ncold start {cold:.1f} s, stop {stopped:.1f} s, second start {warm:.1f} s")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_dies_is_started_again_and_a_database_that_dies_ends_everything(launch, used):
     one = launch(DEMO="no")
     one.wait_until_ready()
@@ -145,7 +145,7 @@ def test_a_worker_that_dies_is_started_again_and_a_database_that_dies_ends_every
     assert alive(everyone) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_while_it_starts_leaves_nothing_and_can_be_repeated(launch):
     for moment in (0.3, 1.2, 2.5):
         one = launch(DEMO="no")
@@ -158,7 +158,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_and_can_be_repeated(launch):
     launch(DEMO="no").wait_until_ready()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_termination_and_impatience_leave_nothing(launch, used):
     one = launch(DEMO="no")
     one.wait_until_ready()
@@ -171,7 +171,7 @@ def test_termination_and_impatience_leave_nothing(launch, used):
     assert alive(everyone) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_launcher_that_was_killed_leaves_nothing_and_its_data_work(launch, used):
     one = launch()
     one.wait_until_ready()

@@ -18,7 +18,7 @@ from tests.training.factories import make_dataset, make_run
 from tests.training.test_worker import QUICK_LEASE, long_recipe, reached, state
 from training import artifacts, runs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 STEPS = 300
 

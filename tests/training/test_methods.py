@@ -219,6 +219,7 @@ def _two_processes(tmp_path, name, resume=None, **changes):
     return json.loads((folder / "told.json").read_text())
 
 
+@pytest.mark.long
 def test_two_processes_train_one_run_and_go_on_alike(tmp_path):
     how = {"batch_size": 2, "lora_dropout": 0.0}
     figures, steps, points, outputs = _two_processes(tmp_path, "both", **how)
