@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from evaluation.models import OnFailure, Rating, ReviewTask, Study, TaskKind
 
+TIMED = (TaskKind.RATING, TaskKind.REPEAT)  # pages that can be answered too fast
 FAILED_CHECKS, TOO_FAST = "failed_checks", "too_fast"  # names of the rules, in exports
 
 
@@ -60,7 +61,7 @@ def excluded_reviewers(study: Study) -> set[int]:
 
 def too_fast(study: Study) -> Q:
     """Pages that were answered in less time than the study asks. One that nobody was shown took no time."""
-    return Q(kind=TaskKind.RATING, active_seconds__lt=study.min_seconds)
+    return Q(kind__in=TIMED, active_seconds__lt=study.min_seconds)
 
 
 def rule_of(study: Study, excluded: set[int], reviewer: int, kind: str, seconds: int) -> str:
@@ -71,7 +72,7 @@ def rule_of(study: Study, excluded: set[int], reviewer: int, kind: str, seconds:
     """
     if reviewer in excluded:
         return FAILED_CHECKS
-    return TOO_FAST if kind == TaskKind.RATING and seconds < study.min_seconds else ""
+    return TOO_FAST if kind in TIMED and seconds < study.min_seconds else ""
 
 
 def pages_sql(study: Study) -> tuple[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from django.utils.crypto import salted_hmac
 
 from annotation.models import Item, PairStatus
 from evaluation import protocol, studies
-from evaluation.design import assignment, balance, forms, sampling
+from evaluation.design import assignment, forms, sampling
 from evaluation.models import (
     CONTROLS,
     PER_PAGE,
@@ -421,6 +421,8 @@ def start(study: Study, user) -> Study:
 
 def _facts(study: Study, plan: assignment.Plan, pages: list[assignment.Page], notes: list[str]) -> dict[str, Any]:
     """What starting found, for the protocol. Who sees what is only hashed: the protocol may be read while it runs."""
+    from evaluation.design import balance  # loads scipy, which the web process needs for nothing else
+
     rows = sorted((page.reviewer, page.item, page.systems) for page in pages)
     strata = study.drawn.filter(spare=False).order_by("item__external_id").values_list("item__external_id", "stratum")
     return {

@@ -15,8 +15,6 @@ from itertools import pairwise
 from math import gcd, lcm
 from typing import Literal
 
-from evaluation.design import blocks, counterbalance
-
 MAX_SYSTEMS = 20
 GAP = 10  # pages between a page and its repeat, where there are enough
 
@@ -214,6 +212,8 @@ def assign(plan: Plan, rng: random.Random) -> list[Page]:
     Raises:
         ValueError: the plan is impossible, for the reasons of `check`.
     """
+    from evaluation.design import blocks, counterbalance  # load scipy, so only where pages are really made
+
     if problems := check(plan):
         raise ValueError(" ".join(problems))
     # Reviewers and systems are relabelled at random, so that who comes first in a list is nothing special.

@@ -126,7 +126,7 @@ def test_the_same_seed_draws_the_same_texts_and_orders():
     for item in ItemFactory.create_batch(12, project=project):
         for system in systems:
             OutputFactory(system=system, item=item)
-    seen = []
+    seen, reviewer = [], UserFactory()
     for seed in (7, 7, 8):
         study = studies.create(
             project,
@@ -137,7 +137,7 @@ def test_the_same_seed_draws_the_same_texts_and_orders():
             seed=seed,
             number_of_items=5,
         )
-        StudyMembership.objects.create(study=study, user=UserFactory())
+        StudyMembership.objects.create(study=study, user=reviewer)
         start(study)
         rows = Slot.objects.filter(task__study=study).order_by("task__position", "position")
         seen.append(list(rows.values_list("task__item_id", "outputs__system_id")))
